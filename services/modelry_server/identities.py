@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from google.protobuf.message import Message
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from modelry.api.common import v1 as common
 from modelry.internal.access import v1 as api
@@ -163,12 +164,14 @@ def _grants(given: Iterable[api.GrantAt], groups: Iterable[str]) -> Grants:
     models: dict[tuple[str, str], frozenset[str]] = {}
     for each in given:
         place, permissions = each.place, frozenset(each.permissions)
+        if len(UnknownFieldSet(place)):
+            continue  # a part of a later release: taken for what is around it, it would give too much
         if place.experiment_id:
             experiments[place.workspace, place.experiment_id] = permissions
         elif place.model_id:
             models[place.workspace, place.model_id] = permissions
         elif place.workspace:
             workspaces[place.workspace] = permissions
-        else:
+        elif place.everywhere:
             everywhere = permissions
     return Grants(everywhere, workspaces, experiments, models, frozenset(groups))

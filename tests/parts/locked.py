@@ -96,7 +96,8 @@ class Locked:
 
     def bind(self, principal_id: str, role: str, place: access.Place | None = None) -> str:
         """Gives somebody a role; the id of the binding."""
-        request = access.CreateRoleBindingRequest(role=role, principal_id=principal_id, place=place)
+        where = place or access.Place(everywhere=True)
+        request = access.CreateRoleBindingRequest(role=role, principal_id=principal_id, place=where)
         return str(self.ask("access.v1.RoleService/CreateRoleBinding", request).role_binding.binding_id)
 
     def disable(self, who: Who) -> None:

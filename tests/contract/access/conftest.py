@@ -90,7 +90,7 @@ class World:
 
     def bind_group(self, group: str, role: str, place: api.Place | None = None) -> str:
         """Gives a role to a group; the id of the binding."""
-        request = api.CreateRoleBindingRequest(role=role, group=group, place=place)
+        request = api.CreateRoleBindingRequest(role=role, group=group, place=place or api.Place(everywhere=True))
         return str(self.ask(request).role_binding.binding_id)
 
     def records(self, resource_type: str = "", resource_id: str = "") -> list[Any]:

@@ -38,7 +38,10 @@ def by_group(lonely: World) -> Iterator[tuple[Who, str, str]]:
     lonely.soon(api.ListAuditRecordsRequest(page_size=1), heir)
     lonely.ask(api.DeleteRoleBindingRequest(binding_id=binding_of(lonely, root.principal_id, heir)), heir)
     yield heir, inner, outer
-    lonely.ask(api.CreateRoleBindingRequest(role="admin", principal_id=root.principal_id), heir)
+    lonely.ask(
+        api.CreateRoleBindingRequest(role="admin", principal_id=root.principal_id, place=api.Place(everywhere=True)),
+        heir,
+    )
     lonely.soon(api.ListAuditRecordsRequest(page_size=1))
     lonely.ask(api.DeleteGroupRequest(name=outer))
 
@@ -88,7 +91,12 @@ def test_of_two_administrators_who_go_at_once_one_stays(lonely: World) -> None:
     assert None in found
     [one] = eventually(lambda: _administrators(lonely, [root, other]), within_s=5)
     if one is other:
-        lonely.ask(api.CreateRoleBindingRequest(role="admin", principal_id=root.principal_id), other)
+        lonely.ask(
+            api.CreateRoleBindingRequest(
+                role="admin", principal_id=root.principal_id, place=api.Place(everywhere=True)
+            ),
+            other,
+        )
         lonely.soon(api.ListAuditRecordsRequest(page_size=1))
         lonely.ask(api.DeleteRoleBindingRequest(binding_id=bindings[other.principal_id]))
     assert is_last(lonely.refused(disabling(root.principal_id)))

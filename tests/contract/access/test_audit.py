@@ -133,7 +133,12 @@ REFUSED: list[tuple[str, Callable[[World], Any]]] = [
     ("group", lambda world: api.CreateGroupRequest(name="")),
     ("role", lambda world: api.DeleteRoleRequest(name="reader")),
     ("token", lambda world: api.CreateTokenRequest(role_cap="no-such-role")),
-    ("role_binding", lambda world: api.CreateRoleBindingRequest(role="reader", principal_id="0" * 32)),
+    (
+        "role_binding",
+        lambda world: api.CreateRoleBindingRequest(
+            role="reader", principal_id="0" * 32, place=api.Place(everywhere=True)
+        ),
+    ),
 ]
 
 

@@ -17,7 +17,18 @@ MODEL = {"model_id": "0" * 32}
 
 
 def binding(**fields: Any) -> api.CreateRoleBindingRequest:
-    return api.CreateRoleBindingRequest(**{"role": "reader", **fields})
+    return api.CreateRoleBindingRequest(**{"role": "reader", "place": api.Place(everywhere=True), **fields})
+
+
+def test_nothing_is_bound_everywhere_by_a_place_that_was_forgotten_or_is_not_known(world: World) -> None:
+    me = world.locked.somebody()
+    forgotten = api.CreateRoleBindingRequest(role="reader", principal_id=me.principal_id)
+    later = api.Place.FromString(api.Place(workspace="default").SerializeToString() + b"\x2a\x01x")  # a field 5
+    too_much = api.Place(workspace="default", everywhere=True)
+
+    assert list(world.refused(forgotten).violations) == ["place"]
+    assert list(world.refused(binding(principal_id=me.principal_id, place=later)).violations) == ["place"]
+    assert list(world.refused(binding(principal_id=me.principal_id, place=too_much)).violations) == ["place.everywhere"]
 
 
 # Roles.

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator
 
 import grpc
 
-from modelry.api.access import v1 as api
 from modelry.api.common import v1 as common
 from modelry.internal.access import v1 as internal
 from modelry_server.access.domain.changes import HEARTBEAT_S, Changes, Watch
 from modelry_server.access.domain.identities import Identities
 from modelry_server.access.domain.tokens import Tokens
+from modelry_server.access.rpc.roles import place_message
 from modelry_server.kernel.access import INSTALLATION, Access, Kind, Place
 from modelry_server.kernel.authority import Changed, Grants
 from modelry_server.kernel.caller import Identity
@@ -127,6 +127,6 @@ def _grants(grants: Grants) -> Iterable[internal.GrantAt]:
     found += [(Place(where, model_id=key), those) for (where, key), those in grants.models.items()]
     for place, permissions in found:
         yield internal.GrantAt(
-            place=api.Place(workspace=place.workspace, experiment_id=place.experiment_id, model_id=place.model_id),
+            place=place_message(place),
             permissions=sorted(permissions),
         )

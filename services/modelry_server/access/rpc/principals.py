@@ -8,6 +8,7 @@ from modelry.api.access import v1 as api
 from modelry_server.access.domain.bootstrap import Bootstrap
 from modelry_server.access.domain.principals import CHANGEABLE, Draft, Granted, Principals, Seen
 from modelry_server.access.entities import Principal
+from modelry_server.access.rpc.roles import place_message
 from modelry_server.access.rpc.tokens import token_message
 from modelry_server.kernel import caller
 from modelry_server.kernel.requests import idempotency
@@ -102,9 +103,8 @@ def _message(principal: Principal) -> api.Principal:
 
 
 def _grant(granted: Granted) -> api.Grant:
-    place = granted.place
     return api.Grant(
-        place=api.Place(workspace=place.workspace, experiment_id=place.experiment_id, model_id=place.model_id),
+        place=place_message(granted.place),
         roles=granted.roles,
         permissions=granted.permissions,
     )

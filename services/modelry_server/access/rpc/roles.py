@@ -1,14 +1,16 @@
 """RoleService: contract in, contract out."""
 
 import grpc
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from modelry.api.access import v1 as api
 from modelry_server.access.domain.bindings import Bindings, Draft
 from modelry_server.access.domain.roles import CHANGEABLE, Roles
 from modelry_server.access.entities import Member, Role, RoleBinding
-from modelry_server.kernel.access import Place
+from modelry_server.kernel.access import INSTALLATION, Place
 from modelry_server.kernel.errors import FieldInvalid
 from modelry_server.kernel.requests import idempotency
+from modelry_server.kernel.requests.fields import Fields
 from modelry_server.kernel.requests.paging import Found, Pager, SortValue
 from modelry_server.kernel.requests.updates import changes
 
@@ -56,7 +58,7 @@ class RoleService(api.RoleServiceServicer):
         if request.WhichOneof("subject"):
             is_group = request.WhichOneof("subject") == "group"
             subject = Member(request.group if is_group else request.principal_id, is_group)
-        draft = Draft(request.role, subject, _place(request.place))
+        draft = Draft(request.role, subject, _place(request.place, is_required=True))
         binding = self._bindings.create(draft, idempotency.request(request))
         return api.CreateRoleBindingResponse(role_binding=_binding(binding))
 
@@ -70,7 +72,9 @@ class RoleService(api.RoleServiceServicer):
         subject = Member(name, is_group=bool(request.group)) if name else None
 
         def search(*, after: tuple[SortValue, ...] | None, limit: int) -> list[Found[RoleBinding]]:
-            return list(self._bindings.page(_place(request.place), subject, after=after, limit=limit))
+            return list(
+                self._bindings.page(_place(request.place, is_required=False), subject, after=after, limit=limit)
+            )
 
         bindings, next_page_token = self._pager.answer(request, search, _binding)
         return api.ListRoleBindingsResponse(role_bindings=bindings, next_page_token=next_page_token)
@@ -83,8 +87,30 @@ class RoleService(api.RoleServiceServicer):
         return api.DeleteRoleBindingResponse()
 
 
-def _place(place: api.Place) -> Place:
-    return Place(place.workspace, place.experiment_id, place.model_id)
+def place_message(place: Place) -> api.Place:
+    """A place as the contract has it."""
+    return api.Place(
+        workspace=place.workspace,
+        experiment_id=place.experiment_id,
+        model_id=place.model_id,
+        everywhere=place == INSTALLATION,
+    )
+
+
+def _place(place: api.Place, *, is_required: bool) -> Place:
+    """The place that a request names. Raises FieldInvalid if it is not one that this server knows.
+
+    A part of a later release would be lost here, and a role be bound to all that is around it.
+    """
+    found = Place(place.workspace, place.experiment_id, place.model_id)
+    with Fields() as fields:
+        if len(UnknownFieldSet(place)):
+            fields.refuse("place", "has a field that this server does not know, so it may be smaller than it looks")
+        elif place.everywhere and found != INSTALLATION:
+            fields.refuse("place.everywhere", "is the whole installation, so it goes with no other field")
+        elif is_required and not place.everywhere and found == INSTALLATION:
+            fields.refuse("place", "is required: name a workspace, or set `everywhere` for the whole installation")
+    return found
 
 
 def _message(role: Role) -> api.Role:
@@ -99,11 +125,10 @@ def _message(role: Role) -> api.Role:
 
 
 def _binding(binding: RoleBinding) -> api.RoleBinding:
-    place = binding.place
     message = api.RoleBinding(
         binding_id=binding.binding_id,
         role=binding.role,
-        place=api.Place(workspace=place.workspace, experiment_id=place.experiment_id, model_id=place.model_id),
+        place=place_message(binding.place),
         creator_id=binding.creator_id,
     )
     if binding.subject.is_group:

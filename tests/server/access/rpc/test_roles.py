@@ -81,7 +81,9 @@ def test_a_binding_is_made_listed_and_removed(rules: Rules, ann: str) -> None:
     made = service.CreateRoleBinding(
         api.CreateRoleBindingRequest(role="writer", principal_id=bob, place=place), CONTEXT
     ).role_binding
-    of_group = service.CreateRoleBinding(api.CreateRoleBindingRequest(role="reader", group="team"), CONTEXT)
+    of_group = service.CreateRoleBinding(
+        api.CreateRoleBindingRequest(role="reader", group="team", place=api.Place(everywhere=True)), CONTEXT
+    )
 
     assert (made.role, made.principal_id, made.place, made.creator_id) == ("writer", bob, place, ann)
     assert made.create_time.ToMilliseconds() == rules.clock.now()
@@ -102,7 +104,9 @@ def test_a_binding_is_made_listed_and_removed(rules: Rules, ann: str) -> None:
 
 def test_a_binding_needs_a_subject_and_a_list_has_one_at_most(rules: Rules, ann: str) -> None:
     with pytest.raises(FieldInvalid):
-        rules.role_service.CreateRoleBinding(api.CreateRoleBindingRequest(role="reader"), CONTEXT)
+        rules.role_service.CreateRoleBinding(
+            api.CreateRoleBindingRequest(role="reader", place=api.Place(everywhere=True)), CONTEXT
+        )
     request = api.ListRoleBindingsRequest(principal_id=ann, group="team")
     with calling(ann, "RoleService.ListRoleBindings"), pytest.raises(FieldInvalid):
         rules.role_service.ListRoleBindings(request, CONTEXT)

@@ -50,7 +50,7 @@ class Places:
         if arguments.flag("everywhere", everywhere):
             if workspace or experiment or model:
                 raise InvalidArgument("everywhere is the whole installation, so give no workspace, experiment or model")
-            return access.Place()
+            return access.Place(everywhere=True)
         if experiment and model:
             raise InvalidArgument("a role is bound at an experiment or at a model; give one of them, and bind it twice")
         place = access.Place(workspace=workspace or self._workspace)

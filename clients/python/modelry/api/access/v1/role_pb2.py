@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n modelry/api/access/v1/role.proto\x12\x15modelry.api.access.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbf\x01\n\x04Role\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x13\n\x0bpermissions\x18\x03 \x03(\t\x12\x0f\n\x07\x62uiltin\x18\x04 \x01(\x08\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x07 \x01(\t\"C\n\x05Place\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x15\n\rexperiment_id\x18\x02 \x01(\t\x12\x10\n\x08model_id\x18\x03 \x01(\t\"\xd5\x01\n\x0bRoleBinding\x12\x12\n\nbinding_id\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x16\n\x0cprincipal_id\x18\x03 \x01(\tH\x00\x12\x0f\n\x05group\x18\x04 \x01(\tH\x00\x12+\n\x05place\x18\x05 \x01(\x0b\x32\x1c.modelry.api.access.v1.Place\x12\x12\n\ncreator_id\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\t\n\x07subjectB\x97\x01\n\x19\x64\x65v.modelry.api.access.v1B\tRoleProtoP\x01Z\"modelry.dev/api/access/v1;accessv1\xaa\x02\x15Modelry.Api.Access.V1\xca\x02\x15Modelry\\Api\\Access\\V1\xea\x02\x18Modelry::Api::Access::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n modelry/api/access/v1/role.proto\x12\x15modelry.api.access.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbf\x01\n\x04Role\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x13\n\x0bpermissions\x18\x03 \x03(\t\x12\x0f\n\x07\x62uiltin\x18\x04 \x01(\x08\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x07 \x01(\t\"W\n\x05Place\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x15\n\rexperiment_id\x18\x02 \x01(\t\x12\x10\n\x08model_id\x18\x03 \x01(\t\x12\x12\n\neverywhere\x18\x04 \x01(\x08\"\xd5\x01\n\x0bRoleBinding\x12\x12\n\nbinding_id\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x16\n\x0cprincipal_id\x18\x03 \x01(\tH\x00\x12\x0f\n\x05group\x18\x04 \x01(\tH\x00\x12+\n\x05place\x18\x05 \x01(\x0b\x32\x1c.modelry.api.access.v1.Place\x12\x12\n\ncreator_id\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\t\n\x07subjectB\x97\x01\n\x19\x64\x65v.modelry.api.access.v1B\tRoleProtoP\x01Z\"modelry.dev/api/access/v1;accessv1\xaa\x02\x15Modelry.Api.Access.V1\xca\x02\x15Modelry\\Api\\Access\\V1\xea\x02\x18Modelry::Api::Access::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,7 +36,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ROLE']._serialized_start=93
   _globals['_ROLE']._serialized_end=284
   _globals['_PLACE']._serialized_start=286
-  _globals['_PLACE']._serialized_end=353
-  _globals['_ROLEBINDING']._serialized_start=356
-  _globals['_ROLEBINDING']._serialized_end=569
+  _globals['_PLACE']._serialized_end=373
+  _globals['_ROLEBINDING']._serialized_start=376
+  _globals['_ROLEBINDING']._serialized_end=589
 # @@protoc_insertion_point(module_scope)

@@ -77,29 +77,36 @@ Global___Role: _TypeAlias = Role  # noqa: Y015
 
 @_typing.final
 class Place(_message.Message):
-    """Where a role is bound. What is bound at a workspace holds for all that lies in it."""
+    """Where a role is bound. What is bound at a workspace holds for all that lies in it.
+
+    A server refuses a place with a field that it does not know: it would take it for a larger one.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKSPACE_FIELD_NUMBER: _builtins.int
     EXPERIMENT_ID_FIELD_NUMBER: _builtins.int
     MODEL_ID_FIELD_NUMBER: _builtins.int
+    EVERYWHERE_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
-    """The workspace. Empty: the whole installation, with all workspaces."""
+    """The workspace. Required unless `everywhere` is set."""
     experiment_id: _builtins.str
     """An experiment of the workspace, by its id. Also holds for its runs, their metrics and files."""
     model_id: _builtins.str
     """A registered model of the workspace, by its id. Also holds for its versions and their files."""
+    everywhere: _builtins.bool
+    """The whole installation, with all workspaces. Not with any other field."""
     def __init__(
         self,
         *,
         workspace: _builtins.str = ...,
         experiment_id: _builtins.str = ...,
         model_id: _builtins.str = ...,
+        everywhere: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["experiment_id", b"experiment_id", "model_id", b"model_id", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["everywhere", b"everywhere", "experiment_id", b"experiment_id", "model_id", b"model_id", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

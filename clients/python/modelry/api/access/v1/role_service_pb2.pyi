@@ -300,7 +300,7 @@ class CreateRoleBindingRequest(_message.Message):
     """
     @_builtins.property
     def place(self) -> _role_pb2.Place:
-        """Where. Without it, or with an empty one: the whole installation."""
+        """Where. Required."""
 
     def __init__(
         self,
