@@ -2,7 +2,7 @@
 
 import importlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from modelry_server.kernel import ownership
 from modelry_server.kernel.config import ConfigurationInvalid
 from modelry_server.kernel.sql.database import LONGEST_WRITE_S, Database, DatabaseUnusable, file_of, read_url
 
+_LOCKED = "authentication-required"
 _HERE = Path(__file__).parent
 
 
@@ -51,6 +52,30 @@ def database_mistakes(rooms: Sequence[str], config: Config) -> Iterator[str]:
     for folder, key in judged.items():
         if problem := ownership.folder_problem(folder):
             yield f"{key} = {str(folder)!r}: {problem}"
+
+
+def require_same_locks(databases: Mapping[str, Database], config: Config) -> None:
+    """Notes in each database that callers have to say who they are, if the settings say so.
+
+    From then on it is opened without that only if the settings say so in so many words: else one forgotten setting
+    would let everybody in. Raises ConfigurationInvalid.
+    """
+    server = config.server
+    opened = []
+    for room, db in databases.items():
+        if server.authentication == "required" or server.drop_authentication:
+            if db.has_mark(_LOCKED) == server.drop_authentication:
+                db.set_mark(_LOCKED, on=not server.drop_authentication)
+        elif db.has_mark(_LOCKED):
+            opened.append(room)
+    if opened:
+        raise ConfigurationInvalid(
+            [
+                f"server.authentication = 'none': callers of this installation have to say who they are, as the "
+                f"database of {opened[0]} says; start it with server.authentication = 'required' (`modelry up --auth`), "
+                "or set server.drop_authentication, and everybody who reaches it may do everything from then on"
+            ]
+        )
 
 
 def take_databases(rooms: Sequence[str], config: Config) -> dict[str, int]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from modelry_server.addresses import address_mistakes, authorities_file, listening, meeting, tls_files
 from modelry_server.config import Config
-from modelry_server.databases import database, database_mistakes
+from modelry_server.databases import database, database_mistakes, require_same_locks
 from modelry_server.identities import identified
 from modelry_server.kernel.access import Access, Judge, Open
 from modelry_server.kernel.config import ConfigurationInvalid
@@ -42,6 +42,7 @@ def build(target: str, config: Config, *, judge: Judge | None = None) -> Server:
     databases = {name: database(config, name) for name in names}
     for each in databases.values():
         each.check()
+    require_same_locks(databases, config)
     met = meeting(target, config, rooms=ROOMS)
     files = tls_files(config)
     credentials = client_credentials(authorities_file(config)) if files else None

@@ -10,7 +10,7 @@ import pytest
 from modelry.api.access.v1.workspace_service_pb2 import GetWorkspaceRequest
 from modelry.api.access.v1.workspace_service_pb2_grpc import WorkspaceServiceStub
 from modelry_server.config import Config
-from modelry_server.databases import database, take_databases
+from modelry_server.databases import database, require_same_locks, take_databases
 from modelry_server.kernel.config import ConfigurationInvalid, load
 from modelry_server.kernel.sql.database import DatabaseUnusable
 from modelry_server.targets import ROOMS, mistakes
@@ -103,3 +103,24 @@ def test_o04_a_folder_to_which_others_can_write_is_refused(tmp_path: Path, key: 
     found = [*mistakes("access", load(Config, environment={}, flags=flags))]
 
     assert found == [f"{key.replace('__', '.')} = {str(data)!r}: other users can write to it; run `chmod go-w {data}`"]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_what_was_used_with_authentication_is_not_opened_without_unless_that_is_said(tmp_path: Path, room: str) -> None:
+    def opened(**settings: str) -> None:
+        flags = {f"server.{key.replace('_', '-')}": value for key, value in settings.items()}
+        config = load(Config, environment={}, flags={"server.data-folder": str(tmp_path), **flags})
+        db = database(config, room)
+        db.upgrade()
+        try:
+            require_same_locks({room: db}, config)
+        finally:
+            db.close()
+
+    opened()
+    opened(authentication="required")
+    with pytest.raises(ConfigurationInvalid, match="callers of this installation have to say who they are"):
+        opened()
+    opened(authentication="required")
+    opened(drop_authentication="true")
+    opened()

@@ -27,7 +27,7 @@ from modelry_server.kernel.sql.errors import (
 )
 from modelry_server.kernel.sql.running import RunningTransactions
 from modelry_server.kernel.sql.schema import Schema
-from modelry_server.kernel.sql.secrets import shared_key
+from modelry_server.kernel.sql.secrets import drop_key, has_key, shared_key
 
 __all__ = [
     "ConcurrentChange",
@@ -190,6 +190,19 @@ class Database:
         """A random key of 32 bytes that all processes on this database share; made at the first call."""
         with self.write() as tx:
             return shared_key(tx, self.room, name)
+
+    def has_mark(self, name: str) -> bool:
+        """Whether a mark was set on this database."""
+        with self.read() as tx:
+            return has_key(tx, self.room, name)
+
+    def set_mark(self, name: str, *, on: bool) -> None:
+        """Sets a mark, or removes it."""
+        with self.write() as tx:
+            if on:
+                shared_key(tx, self.room, name)
+            else:
+                drop_key(tx, self.room, name)
 
     def interrupt(self) -> None:
         """Ends all transactions, and lets no new ones begin: they raise DatabaseUnavailable."""

@@ -31,6 +31,11 @@ class ServerConfig:
         "Whether callers must say who they are. `none`: the server listens on its own machine only.",
         choices=("none", "required"),
     )
+    drop_authentication: bool = setting(
+        False,
+        "`true` says: this installation had authentication, and everybody who reaches it may do everything from now "
+        "on. Without it, databases that were used with authentication are not opened without.",
+    )
     tls_certificate_file: str = setting(
         "",
         "The certificate of this server as PEM, followed by the chain to its authority. With it, all ports use TLS. It "
