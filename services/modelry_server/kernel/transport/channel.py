@@ -122,12 +122,8 @@ class Neighbour:
     def _translated(self, error: Any, *, is_callers_time: bool) -> ModelryError:
         answered = status.from_rpc_error(error)
         if answered.reason == NotAService.reason:  # a mistake in the settings, which the caller can't mend
-            _log.error(
-                "neighbour.key_refused",
-                service=self.name,
-                address=self.address,
-                setting="server.service_key or server.authentication",
-            )
+            right = "the same server.service_key and server.authentication, and clocks that agree to a minute"
+            _log.seldom("neighbour.key_refused", per=self.name, service=self.name, address=self.address, right=right)
             return ServiceUnavailable(self.name, self.address)
         if answered.reason in _OF_ITSELF:
             return ServiceUnavailable(self.name, self.address, answered.reason)
