@@ -55,11 +55,16 @@ class Provider:
             _post(self.issuer, self.revocation, fields)
 
 
-def discover(issuer: str) -> Provider:
-    """Asks an issuer for its endpoints. Raises InvalidArgument for what can't be an issuer, Unavailable."""
-    _require_safe(issuer, "the issuer")
+def check_issuer(issuer: str) -> None:
+    """Raises InvalidArgument for what can't be an issuer."""
+    require_safe(issuer, "the issuer")
     if "?" in issuer or "#" in issuer:
         raise _wrong(f"the issuer {plain(issuer)!r} has a query or a fragment; give the URL that its tokens name")
+
+
+def discover(issuer: str) -> Provider:
+    """Asks an issuer for its endpoints. Raises InvalidArgument for what can't be an issuer, Unavailable."""
+    check_issuer(issuer)
     document = _ask(issuer, f"{issuer.rstrip('/')}/.well-known/openid-configuration")
     if document.get("issuer") != issuer:
         raise _wrong(
@@ -70,7 +75,7 @@ def discover(issuer: str) -> Provider:
     for name in ("authorization", "token", "device_authorization", "revocation"):
         url = document.get(f"{name}_endpoint") or ""
         if url:
-            _require_safe(str(url), f"the {name} endpoint of {issuer}")
+            require_safe(str(url), f"the {name} endpoint of {issuer}")
         found[name] = str(url)
     if not found["token"]:
         raise _wrong(f"{issuer} has no token endpoint, so nobody can log in there")
@@ -85,10 +90,21 @@ def discover(issuer: str) -> Provider:
     )
 
 
-def _require_safe(url: str, name: str) -> None:
-    parts = urllib.parse.urlsplit(url)
-    is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
-    if not is_safe or not parts.hostname or parts.username is not None or not all("!" <= each <= "~" for each in url):
+def place_of(url: str) -> tuple[str, int]:
+    """The host and the port of a URL; nothing for what is none."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        return (parts.hostname or "").rstrip("."), parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        return "", 0
+
+
+def require_safe(url: str, name: str) -> None:
+    """Raises InvalidArgument for a URL that no secret may go to, and no user. `name` says what it is."""
+    host, _ = place_of(url)
+    parts = urllib.parse.urlsplit(url if host else "")
+    is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
+    if not is_safe or parts.username is not None or not all("!" <= each <= "~" for each in url):
         raise _wrong(f"{name}, {plain(url)!r}, must be https://HOST…, or http:// on this machine, without a user")
 
 
