@@ -64,7 +64,7 @@ def log_in(provider: Provider, client_id: str, *, visit: Callable[[str], object]
     if given is None:
         said = f"{_MOST_STRANGERS} answers were of other logins; does another program of this machine send them?"
         raise Refused(provider.issuer, "wrong_state", f"{said} Log in again")
-    if given.get("iss", provider.issuer) != provider.issuer:
+    if given.get("iss", "" if provider.names_itself else provider.issuer) != provider.issuer:
         raise Refused(provider.issuer, "wrong_issuer", "the answer is of another issuer")
     if "code" not in given:
         raise Refused(provider.issuer, given.get("error", "no_code"), given.get("error_description", ""))

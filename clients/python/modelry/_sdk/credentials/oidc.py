@@ -34,6 +34,8 @@ class Provider:
     device: str
     revocation: str
     scopes: tuple[str, ...]
+    names_itself: bool = False
+    """Whether it says of itself that its answers by browser name their issuer (RFC 9207)."""
 
     def scope(self) -> str:
         """The scopes to ask for: who it is, and a refresh token, as far as the provider says that it knows them."""
@@ -79,6 +81,12 @@ def discover(issuer: str) -> Provider:
         found[name] = str(url)
     if not found["token"]:
         raise _wrong(f"{issuer} has no token endpoint, so nobody can log in there")
+    page, place = (place_of(found[name]) for name in ("authorization", "token"))
+    if found["authorization"] and page not in {place_of(issuer), place}:
+        raise _wrong(
+            f"{issuer} has people log in at {page[0]}:{page[1]}, and takes what they bring to {place[0]}:{place[1]}; "
+            "one of them must be the host of the issuer, or both the same"
+        )
     scopes = document.get("scopes_supported")
     return Provider(
         issuer,
@@ -87,6 +95,7 @@ def discover(issuer: str) -> Provider:
         found["device_authorization"],
         found["revocation"],
         tuple(map(str, scopes)) if isinstance(scopes, list) else (),
+        document.get("authorization_response_iss_parameter_supported") is True,
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from modelry._sdk.credentials import claims, oidc
+from modelry._sdk.credentials.claims import Refused
 from modelry._sdk.values.hosts import is_loopback
 from modelry._sdk.values.texts import is_printable
 from modelry.errors import FailedPrecondition, InvalidArgument
@@ -75,6 +76,18 @@ def shared(plan: PlannedLogin) -> FailedPrecondition:
         reason="LOGIN_SHARED",
         metadata={"server": plan.server, "others": ", ".join(plan.others), "issuer": plan.issuer},
     )
+
+
+def check_page(plan: PlannedLogin, url: str, kept: Mapping[str, str]) -> None:
+    """Refuses to show a page for a login, or a code for it, that is of the issuer of another login.
+
+    An issuer could begin a login at that one for itself, and have the user end it. Raises Refused.
+    """
+    place = oidc.place_of(url)
+    for server, known in sorted(kept.items()):
+        if place == oidc.place_of(known) != oidc.place_of(plan.issuer):
+            said = f"it sends you to {known}, which is the issuer of the login to {server}"
+            raise Refused(plan.issuer, "mixed_up", said)
 
 
 def _is_here(server: str) -> bool:

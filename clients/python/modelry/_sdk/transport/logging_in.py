@@ -84,10 +84,17 @@ def log_in(
     with _refusals():
         provider = oidc.discover(issuer)
         if show_code is not None:
-            answer = device.log_in(provider, client_id, show=show_code)
+
+            def show(url: str, code: str, whole: str) -> None:
+                for page in filter(None, (url, whole)):
+                    plans.check_page(plan, page, known)
+                show_code(url, code, whole)
+
+            answer = device.log_in(provider, client_id, show=show)
             claims.check_id_token(answer.get("id_token"), issuer, client_id)
         else:
             assert visit is not None
+            plans.check_page(plan, provider.authorization, known)
             answer = browser.log_in(provider, client_id, visit=visit)
         login = Login(name, issuer=issuer, client_id=client_id, sends=send, keyring=keyring).with_answer(answer)
     return _kept(connection, login)
