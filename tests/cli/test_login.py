@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
 import sys
 import threading
@@ -49,12 +50,10 @@ def begin(server: GuardedServer, tmp_path: Path) -> Begin:
     own = {"XDG_CONFIG_HOME": str(tmp_path / "config"), "MODELRY_SPOOL_DIR": str(tmp_path / "spool")}
     environment = {**inherited, **own, "MODELRY_TRACKING_URI": server.address, "BROWSER": "true", "COLUMNS": "80"}
 
-    def start(*words: str, **variables: str) -> subprocess.Popen[str]:
+    def start(*words: str, stdin: int = subprocess.PIPE) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "modelry_cli", *words]
         pipe = subprocess.PIPE
-        return subprocess.Popen(
-            command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env={**environment, **variables}
-        )
+        return subprocess.Popen(command, stdin=stdin, stdout=pipe, stderr=pipe, text=True, env=environment)
 
     return start
 
@@ -121,6 +120,84 @@ def test_a_person_logs_in_on_another_device(begin: Begin, oidc_provider: OidcPro
     document = json.loads(out)
     assert document["issuer"] == oidc_provider.issuer
     assert not any("token" in key for key in document)
+
+
+@pytest.fixture
+def evil(platform: Deployment, oidc_provider: OidcProvider) -> Iterator[GuardedServer]:
+    """Names the provider of the real server, and takes every token."""
+    info = {"issuer": oidc_provider.issuer, "client_id": CLIENT}
+    with guarded(platform.address, lambda token: True, **info) as made:
+        yield made
+
+
+def logs_in_by_code(login: subprocess.Popen[str], provider: OidcProvider) -> str:
+    """Types the code that a command shows; what it said before."""
+    assert login.stderr is not None
+    said = ""
+    for line in login.stderr:
+        if "enter the code" in line:
+            provider.device_approve(line.split()[-1], "ada")
+            return said
+        said += line
+    return said
+
+
+def test_a_login_says_where_it_goes_before_it_begins(
+    begin: Begin, server: GuardedServer, oidc_provider: OidcProvider
+) -> None:
+    login = begin("login", "--device")
+
+    said = " ".join(logs_in_by_code(login, oidc_provider).split())
+    login.communicate(timeout=60)
+
+    assert f"Logging in to {server.address} at the issuer {oidc_provider.issuer}, which it names, as {CLIENT}." in said
+    assert login.returncode == 0
+
+
+def test_a_token_that_is_good_elsewhere_needs_a_yes(
+    begin: Begin, server: GuardedServer, evil: GuardedServer, oidc_provider: OidcProvider
+) -> None:
+    first = begin("login", "--device")
+    logs_in_by_code(first, oidc_provider)
+    first.communicate(timeout=60)
+
+    refused = begin("login", "--device", "--server", evil.address)
+    _, err = refused.communicate(timeout=60)
+    sent = [given for _, given in evil.seen if given]
+    agreed = begin("login", "--device", "--yes", "--server", evil.address)
+    logs_in_by_code(agreed, oidc_provider)
+    out, _ = agreed.communicate(timeout=60)
+
+    said = " ".join(err.split())
+    assert refused.returncode == 2
+    assert f"The login to {server.address} is of the same issuer." in said
+    assert f"{evil.address} could use it there in your name" in said
+    assert "confirm it with --yes" in said
+    assert "enter the code" not in said
+    assert sent == []
+    assert agreed.returncode == 0
+    assert f"Logged in to {evil.address}." in " ".join(out.split())
+
+
+@pytest.mark.parametrize(("word", "code"), [("n", 1), ("y", 0)])
+def test_a_person_at_a_terminal_is_asked(
+    begin: Begin, evil: GuardedServer, oidc_provider: OidcProvider, word: str, code: int
+) -> None:
+    first = begin("login", "--device")
+    logs_in_by_code(first, oidc_provider)
+    first.communicate(timeout=60)
+    ours, theirs = pty.openpty()
+
+    login = begin("login", "--device", "--server", evil.address, stdin=theirs)
+    os.close(theirs)
+    os.write(ours, f"{word}\n".encode())
+    said = logs_in_by_code(login, oidc_provider)
+    out, _ = login.communicate(timeout=60)
+    os.close(ours)
+
+    assert login.returncode == code, said
+    assert f"Log in to {evil.address}?" in " ".join(out.split())
+    assert bool([given for _, given in evil.seen if given]) == (word == "y")
 
 
 def test_a14_neither_a_process_list_nor_the_spool_nor_a_log_holds_a_token(

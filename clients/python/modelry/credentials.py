@@ -8,7 +8,8 @@ for login in credentials.kept():
 
 from __future__ import annotations
 
+from modelry._sdk.credentials.plans import PlannedLogin
 from modelry._sdk.nouns.rotating import RotatedToken, rotate_token
 from modelry._sdk.transport.logging_in import KeptLogin, keep_token, kept, log_in, log_out
 
-__all__ = ["KeptLogin", "RotatedToken", "keep_token", "kept", "log_in", "log_out", "rotate_token"]
+__all__ = ["KeptLogin", "PlannedLogin", "RotatedToken", "keep_token", "kept", "log_in", "log_out", "rotate_token"]

@@ -124,7 +124,6 @@ def test_a_login_by_browser_is_kept_for_its_server_and_used(
 @pytest.mark.parametrize(
     ("changed", "error"),
     [
-        ({"state": "another"}, "wrong_state"),
         ({"iss": "https://evil.example"}, "wrong_issuer"),
         ({"code": "another"}, "invalid_grant"),
     ],

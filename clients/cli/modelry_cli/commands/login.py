@@ -5,12 +5,16 @@ from __future__ import annotations
 import getpass
 import os
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from modelry_cli.options import Yes, agreed
 from modelry_cli.terminal import output
 from modelry_cli.terminal.output import Format
+
+if TYPE_CHECKING:
+    from modelry.credentials import PlannedLogin
 
 _app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 _LONGEST = 1 << 16
@@ -53,6 +57,7 @@ def login(
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the browser, or only show the URL.")
     ] = True,
+    yes: Yes = False,
     output_format: Annotated[
         Format, typer.Option("--output", "-o", help="A table for people, or JSON for programs.")
     ] = Format.TABLE,
@@ -66,17 +71,37 @@ def login(
 
     if token and (device or issuer or client_id or send != "auto"):
         raise typer.BadParameter("--token keeps a token that you have, so it takes no --device, --issuer or --send")
+
+    def agree(plan: PlannedLogin) -> bool:
+        named = "which it names" if plan.named else "which you name"
+        output.note(f"Logging in to {plan.server} at the issuer {plan.issuer}, {named}, as {plan.client_id}.")
+        if plan.risk:
+            agreed(f"Log in to {plan.server}?", yes, warning=plan.risk)
+        return True
+
     try:
         if token:
             kept = credentials.keep_token(_token(), server, keyring=keyring)
         elif device:
             kept = credentials.log_in(
-                server, show_code=_show_code, issuer=issuer, client_id=client_id, send=send, keyring=keyring
+                server,
+                show_code=_show_code,
+                issuer=issuer,
+                client_id=client_id,
+                send=send,
+                keyring=keyring,
+                agree=agree,
             )
         else:
             visit = _open if browser else _show
             kept = credentials.log_in(
-                server, visit=visit, issuer=issuer, client_id=client_id, send=send, keyring=keyring
+                server,
+                visit=visit,
+                issuer=issuer,
+                client_id=client_id,
+                send=send,
+                keyring=keyring,
+                agree=agree,
             )
     except ModelryError as refused:
         output.refuse(str(refused))

@@ -1,8 +1,9 @@
 """Logging in by a browser: authorization code with PKCE, and a redirect to this machine (RFC 8252).
 
-The browser brings the code to a port of the loopback address that is chosen for this login. Only the answer that has
-the `state` of this login is taken, once, and the ID token must have its `nonce`. Nobody else can use the code, since
-the verifier of PKCE never leaves this process.
+The browser brings the code to a port of the loopback address that is chosen for this login. Every program of this
+machine can reach that port, and so can every page in the browser. So only the answer that has the `state` of this login
+is taken, once, and all others change nothing. The ID token must have the `nonce` of this login. Who sees the code can't
+use it, since the verifier of PKCE goes to the provider only.
 """
 
 from __future__ import annotations
@@ -25,17 +26,20 @@ from modelry.errors import DeadlineExceeded, FailedPrecondition
 
 _PATH = "/callback"
 _LONGEST_SECONDS = 300.0
+_MOST_STRANGERS = 100
+"""How many answers of others are waited through: somebody who sends more is at work, and the user should know."""
 _IDLE_SECONDS = 2.0
 """How long a connection may say nothing: browsers open some that they do not use."""
 _DONE = "You are logged in to Modelry. You can close this page."
 _FAILED = "You are not logged in to Modelry. The terminal says why."
+_NOT_OURS = "This is not the answer to a login that Modelry waits for here. Nothing was changed."
 
 
 def log_in(provider: Provider, client_id: str, *, visit: Callable[[str], object]) -> dict[str, Any]:
     """Has the user log in, and returns the answer with the tokens. `visit` opens a URL, or shows it.
 
-    Raises Refused if the provider or the user refuses or if an answer is of another login, and DeadlineExceeded if
-    nobody answers within 5 minutes.
+    Raises Refused if the provider or the user refuses, or if very many answers are of other logins, and
+    DeadlineExceeded if nobody answers within 5 minutes.
     """
     if not provider.authorization:
         raise FailedPrecondition(f"{provider.issuer} has no login by browser; use --device", reason="LOGIN_IMPOSSIBLE")
@@ -57,9 +61,10 @@ def log_in(provider: Provider, client_id: str, *, visit: Callable[[str], object]
         mark = "&" if urlsplit(provider.authorization).query else "?"
         visit(f"{provider.authorization}{mark}{urlencode(asked)}")
         given = receiver.await_answer(_LONGEST_SECONDS)
-    if given.get("state") != state:
-        raise Refused(provider.issuer, "wrong_state", "the answer is of another login; log in again")
-    if given.get("iss", provider.issuer) != provider.issuer:
+    if given is None:
+        said = f"{_MOST_STRANGERS} answers were of other logins; does another program of this machine send them?"
+        raise Refused(provider.issuer, "wrong_state", f"{said} Log in again")
+    if given.get("iss", "" if provider.names_itself else provider.issuer) != provider.issuer:
         raise Refused(provider.issuer, "wrong_issuer", "the answer is of another issuer")
     if "code" not in given:
         raise Refused(provider.issuer, given.get("error", "no_code"), given.get("error_description", ""))
@@ -97,10 +102,10 @@ class _Receiver:
         """Where the browser has to bring the answer."""
         return f"http://127.0.0.1:{self._server.server_port}{_PATH}"
 
-    def await_answer(self, seconds: float) -> dict[str, str]:
-        """The first answer, whatever it says."""
+    def await_answer(self, seconds: float) -> dict[str, str] | None:
+        """The first answer of this login, whatever else it says. None if too many of others came before."""
         until = time.monotonic() + seconds
-        while self._server.answer is None:
+        while self._server.answer is None and self._server.strangers < _MOST_STRANGERS:
             if time.monotonic() > until:
                 raise DeadlineExceeded(f"nobody has logged in within {seconds / 60:.0f} minutes", reason="LOGIN_LATE")
             self._server.handle_request()
@@ -110,6 +115,7 @@ class _Receiver:
 class _Server(HTTPServer):
     state = ""
     answer: dict[str, str] | None = None
+    strangers = 0
     allow_reuse_address = False
 
     def server_bind(self) -> None:
@@ -140,10 +146,13 @@ class _Callback(BaseHTTPRequestHandler):
         if parts.path != _PATH or self.headers.get("Host") != f"127.0.0.1:{self.server.server_port}":
             self._say(404, "There is nothing here.")
             return
-        given = {name: values[0] for name, values in parse_qs(parts.query, max_num_fields=20).items()}
-        is_ours = hmac.compare_digest(given.get("state", "").encode(), self.server.state.encode())
+        given = _read(parts.query)
+        if not hmac.compare_digest(given.get("state", "").encode(), self.server.state.encode()):
+            self.server.strangers += 1
+            self._say(400, _NOT_OURS)
+            return
         self.server.answer = given
-        self._say(200 if is_ours else 400, _DONE if is_ours and "code" in given else _FAILED)
+        self._say(200, _DONE if "code" in given else _FAILED)
 
     def _say(self, status: int, text: str) -> None:
         content = f"{text}\n".encode()
@@ -155,3 +164,12 @@ class _Callback(BaseHTTPRequestHandler):
 
     def log_message(self, *given: object) -> None:
         """Nothing: the request has the code."""
+
+
+def _read(query: str) -> dict[str, str]:
+    """The parameters of a query; none if it has very many or one of them twice, as no provider sends it."""
+    try:
+        found = parse_qs(query, max_num_fields=20)
+    except ValueError:
+        return {}
+    return {name: values[0] for name, values in found.items()} if all(len(v) == 1 for v in found.values()) else {}

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from modelry._sdk.credentials import claims
+from modelry._sdk.credentials import claims, oidc
 from modelry._sdk.credentials.claims import Refused
 from modelry._sdk.credentials.oidc import Provider
 from modelry.errors import DeadlineExceeded, FailedPrecondition, Unavailable
@@ -35,9 +35,12 @@ def log_in(provider: Provider, client_id: str, *, show: Callable[[str, str, str]
     code, shown, url = (str(begun.get(name) or "") for name in ("device_code", "user_code", "verification_uri"))
     if not (code and shown and url):
         raise Refused(provider.issuer, "no_device_code", "its answer has no code for a device")
+    whole = str(begun.get("verification_uri_complete") or "")
+    for page in filter(None, (url, whole)):
+        oidc.require_safe(page, f"the page for codes of {provider.issuer}")
     pause = max(0.1, claims.seconds(begun.get("interval")) or _PAUSE_SECONDS)
     until = time.monotonic() + min(claims.seconds(begun.get("expires_in")) or _LONGEST_SECONDS, _LONGEST_SECONDS)
-    show(url, shown, str(begun.get("verification_uri_complete") or ""))
+    show(url, claims.plain(shown), whole)
     while time.monotonic() + pause < until:
         time.sleep(pause)
         try:

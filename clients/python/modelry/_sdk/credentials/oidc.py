@@ -34,6 +34,8 @@ class Provider:
     device: str
     revocation: str
     scopes: tuple[str, ...]
+    names_itself: bool = False
+    """Whether it says of itself that its answers by browser name their issuer (RFC 9207)."""
 
     def scope(self) -> str:
         """The scopes to ask for: who it is, and a refresh token, as far as the provider says that it knows them."""
@@ -55,11 +57,16 @@ class Provider:
             _post(self.issuer, self.revocation, fields)
 
 
-def discover(issuer: str) -> Provider:
-    """Asks an issuer for its endpoints. Raises InvalidArgument for what can't be an issuer, Unavailable."""
-    _require_safe(issuer, "the issuer")
+def check_issuer(issuer: str) -> None:
+    """Raises InvalidArgument for what can't be an issuer."""
+    require_safe(issuer, "the issuer")
     if "?" in issuer or "#" in issuer:
         raise _wrong(f"the issuer {plain(issuer)!r} has a query or a fragment; give the URL that its tokens name")
+
+
+def discover(issuer: str) -> Provider:
+    """Asks an issuer for its endpoints. Raises InvalidArgument for what can't be an issuer, Unavailable."""
+    check_issuer(issuer)
     document = _ask(issuer, f"{issuer.rstrip('/')}/.well-known/openid-configuration")
     if document.get("issuer") != issuer:
         raise _wrong(
@@ -70,10 +77,16 @@ def discover(issuer: str) -> Provider:
     for name in ("authorization", "token", "device_authorization", "revocation"):
         url = document.get(f"{name}_endpoint") or ""
         if url:
-            _require_safe(str(url), f"the {name} endpoint of {issuer}")
+            require_safe(str(url), f"the {name} endpoint of {issuer}")
         found[name] = str(url)
     if not found["token"]:
         raise _wrong(f"{issuer} has no token endpoint, so nobody can log in there")
+    page, place = (place_of(found[name]) for name in ("authorization", "token"))
+    if found["authorization"] and page not in {place_of(issuer), place}:
+        raise _wrong(
+            f"{issuer} has people log in at {page[0]}:{page[1]}, and takes what they bring to {place[0]}:{place[1]}; "
+            "one of them must be the host of the issuer, or both the same"
+        )
     scopes = document.get("scopes_supported")
     return Provider(
         issuer,
@@ -82,13 +95,25 @@ def discover(issuer: str) -> Provider:
         found["device_authorization"],
         found["revocation"],
         tuple(map(str, scopes)) if isinstance(scopes, list) else (),
+        document.get("authorization_response_iss_parameter_supported") is True,
     )
 
 
-def _require_safe(url: str, name: str) -> None:
-    parts = urllib.parse.urlsplit(url)
-    is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
-    if not is_safe or not parts.hostname or parts.username is not None or not all("!" <= each <= "~" for each in url):
+def place_of(url: str) -> tuple[str, int]:
+    """The host and the port of a URL; nothing for what is none."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        return (parts.hostname or "").rstrip("."), parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        return "", 0
+
+
+def require_safe(url: str, name: str) -> None:
+    """Raises InvalidArgument for a URL that no secret may go to, and no user. `name` says what it is."""
+    host, _ = place_of(url)
+    parts = urllib.parse.urlsplit(url if host else "")
+    is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
+    if not is_safe or parts.username is not None or not all("!" <= each <= "~" for each in url):
         raise _wrong(f"{name}, {plain(url)!r}, must be https://HOST…, or http:// on this machine, without a user")
 
 

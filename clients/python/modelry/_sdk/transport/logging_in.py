@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from modelry._sdk.credentials import browser, claims, device, keyrings, logins, oidc, sources
+from modelry._sdk.credentials import browser, claims, device, keyrings, logins, oidc, plans, sources
 from modelry._sdk.credentials.claims import Refused
 from modelry._sdk.credentials.keyrings import Unusable
 from modelry._sdk.credentials.logins import Login
+from modelry._sdk.credentials.plans import PlannedLogin
 from modelry._sdk.credentials.store import STORE
 from modelry._sdk.transport.connection import Connection, Origin, connect
 from modelry._sdk.transport.signing import name_of
@@ -50,6 +51,7 @@ def log_in(
     client_id: str = "",
     send: str = "auto",
     keyring: bool = False,
+    agree: Callable[[PlannedLogin], bool] | None = None,
 ) -> KeptLogin:
     """Has the user log in at the identity provider of a server, and keeps the tokens for that server.
 
@@ -57,6 +59,10 @@ def log_in(
     elsewhere: it gets a URL, a code, and a URL with the code in it, which may be empty. Without an `issuer` the server
     says which one it trusts. `send` says which token is sent: `access`, `id`, or `auto`, which is the access token if
     it is a JWT and else the ID token.
+
+    Before anything is opened, `agree` gets what is about to be done, and says whether to go on. A server can name the
+    issuer of another server, to use the token there. So without `agree` a login is refused where one to another server
+    is kept that has the same issuer: FailedPrecondition with the reason `LOGIN_SHARED`, which names both servers.
 
     Raises Unauthenticated if the provider or the user refuses, or if the server refuses the token that it gave; then
     nothing is kept. Raises FailedPrecondition if the server asks for no login, or the provider has none of this kind.
@@ -68,17 +74,28 @@ def log_in(
     if (visit is None) == (show_code is None):
         raise InvalidArgument("give `visit` for a login by browser, or `show_code` for one by another device")
     connection = _prepared(server, keyring)
-    if not issuer:
+    name, named = name_of(connection.address.target), not issuer
+    if named:
         issuer, client_id = _issuer_of(connection)
+    with _storing():
+        known = STORE.issuers()
+    plan = plans.planned(name, issuer, client_id, named=named, kept=known)
+    _require_agreement(plan, agree)
     with _refusals():
         provider = oidc.discover(issuer)
         if show_code is not None:
-            answer = device.log_in(provider, client_id, show=show_code)
+
+            def show(url: str, code: str, whole: str) -> None:
+                for page in filter(None, (url, whole)):
+                    plans.check_page(plan, page, known)
+                show_code(url, code, whole)
+
+            answer = device.log_in(provider, client_id, show=show)
             claims.check_id_token(answer.get("id_token"), issuer, client_id)
         else:
             assert visit is not None
+            plans.check_page(plan, provider.authorization, known)
             answer = browser.log_in(provider, client_id, visit=visit)
-        name = name_of(connection.address.target)
         login = Login(name, issuer=issuer, client_id=client_id, sends=send, keyring=keyring).with_answer(answer)
     return _kept(connection, login)
 
@@ -125,6 +142,16 @@ def kept() -> list[KeptLogin]:
     with _storing():
         found = [logins.get(server) for server in STORE.servers()]
     return [_shown(login) for login in found if login is not None]
+
+
+def _require_agreement(plan: PlannedLogin, agree: Callable[[PlannedLogin], bool] | None) -> None:
+    if agree is None and plan.others:
+        raise plans.shared(plan)
+    if agree is not None and not agree(plan):
+        if plan.others:
+            raise plans.shared(plan)
+        text = f"the login to {plan.server} at {plan.issuer} was declined; nothing was opened"
+        raise FailedPrecondition(text, reason="LOGIN_DECLINED", metadata={"server": plan.server})
 
 
 def _prepared(server: str | None, keyring: bool) -> Connection:
