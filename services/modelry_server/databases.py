@@ -71,8 +71,8 @@ def require_same_locks(databases: Mapping[str, Database], config: Config) -> Non
     if opened:
         raise ConfigurationInvalid(
             [
-                "server.authentication = 'none': callers of this installation have to say who they are, as the database "
-                f"of {opened[0]} says; start it with server.authentication = 'required' (`modelry up --auth`), or set "
+                "server.authentication = 'none': callers of this installation have to say who they are, as the database"
+                f" of {opened[0]} says; start it with server.authentication = 'required' (`modelry up --auth`), or set "
                 "server.drop_authentication, and everybody who reaches it may do everything from then on"
             ]
         )

@@ -167,7 +167,11 @@ def test_a07_a_workspace_and_a_thing_of_another_one_never_add_up(scene: Scene) -
 def test_a07_a_role_at_a_thing_of_another_workspace_shows_nothing(scene: Scene) -> None:
     """A binding whose workspace is one's own and whose experiment or model is somebody else's."""
     who = scene.locked.somebody()
-    for part in ({"experiment_id": scene.things.experiment_id}, {"model_id": scene.things.model_id}):
+    parts: list[dict[str, Any]] = [
+        {"experiment_id": scene.things.experiment_id},
+        {"model_id": scene.things.model_id},
+    ]
+    for part in parts:
         place = access.Place(workspace=scene.own.workspace, **part)
         request = access.CreateRoleBindingRequest(role="admin", principal_id=who.principal_id, place=place)
         answer = scene.answer(scene.attacker, "access.v1.RoleService/CreateRoleBinding", request)

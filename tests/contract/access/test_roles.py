@@ -12,8 +12,8 @@ from modelry_server.permissions import Permission
 from tests.contract.access.conftest import World, masked, unique
 
 BUILTIN = ["reader", "writer", "approver", "admin"]
-EXPERIMENT = {"experiment_id": "987654321"}
-MODEL = {"model_id": "0" * 32}
+EXPERIMENT: dict[str, Any] = {"experiment_id": "987654321"}
+MODEL: dict[str, Any] = {"model_id": "0" * 32}
 
 
 def binding(**fields: Any) -> api.CreateRoleBindingRequest:
@@ -267,7 +267,7 @@ def test_a_binding_names_what_is_there(world: World) -> None:
 
 
 @pytest.mark.parametrize("part", [EXPERIMENT, MODEL], ids=["experiment", "model"])
-def test_a_binding_at_something_that_is_not_there_gives_nothing(world: World, part: dict[str, str]) -> None:
+def test_a_binding_at_something_that_is_not_there_gives_nothing(world: World, part: dict[str, Any]) -> None:
     here, me = world.locked.workspace(), world.locked.somebody()
 
     made = world.ask(binding(principal_id=me.principal_id, place=api.Place(workspace=here, **part))).role_binding
