@@ -250,12 +250,13 @@ def test_a14_neither_a_process_list_nor_the_spool_nor_a_log_holds_a_token(
 def test_logging_out_everywhere_forgets_all(begin: Begin, tmp_path: Path) -> None:
     begin("login", "--token").communicate(CANARY, timeout=60)
 
-    out, _ = begin("logout", "--all").communicate(timeout=60)
+    out, told = begin("logout", "--all").communicate(timeout=60)
     nothing, _ = begin("logout", "--all").communicate(timeout=60)
     missing = begin("logout")
     missing.communicate(timeout=60)
 
     assert "Logged out of 127.0.0.1:" in out
+    assert "stays valid" in told
     assert "There is no login" in nothing
     assert missing.returncode == 1
     assert CANARY not in (tmp_path / "config" / "modelry" / "credentials.json").read_text()

@@ -9,6 +9,10 @@ import typer
 from modelry_cli.commands.login import Server
 from modelry_cli.terminal import output
 
+_TOKEN = (
+    "An API token is forgotten here and stays valid until it ends. Without another copy nobody can use it, so an "
+    "administrator has to make the next one."
+)
 _app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -19,7 +23,8 @@ def logout(
 ) -> None:
     """Logs out of a server: revokes the login at the identity provider, and forgets it.
 
-    If the provider does not answer the login is forgotten all the same, and the exit code is 1.
+    If the provider does not answer the login is forgotten all the same, and the exit code is 1. An API token that is
+    forgotten stays valid: revoke it before with `modelry token revoke`, if it is not wanted any more.
     """
     from modelry import ModelryError, credentials
 
@@ -27,8 +32,12 @@ def logout(
         raise typer.BadParameter("give --server or --all")
     problems = 0
     try:
-        names = [login.server for login in credentials.kept()] if everywhere else [server]
+        kept = {login.server: login for login in credentials.kept()}
+        names = [*kept] if everywhere else [server]
         for name in names:
+            given = kept.get(name) if name else next(iter(kept.values()), None) if len(kept) == 1 else None
+            if given is not None and not given.issuer:
+                output.note(_TOKEN)
             problem = credentials.log_out(name)
             problems += bool(problem)
             of = f" of {name}" if name else ""

@@ -64,7 +64,8 @@ def _next_steps(config: Config) -> list[str]:
     file = config.server.folder().resolve() / BOOTSTRAP_FILE
     if file.exists():
         return [f"  modelry user create-administrator {getpass.getuser()} --bootstrap-file {shlex.quote(str(file))}"]
-    return ["  modelry login", "  modelry whoami"]
+    how = "modelry login" if config.access.issuers_file else "modelry login --token"
+    return [f"  {how}", "  modelry whoami"]
 
 
 def _banner(config: Config, port: int) -> None:
