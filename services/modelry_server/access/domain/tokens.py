@@ -8,7 +8,6 @@ from modelry_server.access.domain.token_texts import HINT, TextKind, digest_of, 
 from modelry_server.access.domain.workspaces import judge_name
 from modelry_server.access.entities import Principal, PrincipalKind, Token
 from modelry_server.access.errors import GrantTooWide, PrincipalDisabled, RoleNotFound, TokenNotFound
-from modelry_server.access.store import grants as grant_store
 from modelry_server.access.store import principals as principal_store
 from modelry_server.access.store import tokens as store
 from modelry_server.kernel import caller
@@ -161,11 +160,16 @@ class Tokens:
         return after, text
 
     def revoke(self, token_id: str) -> Token:
-        """Revokes a token; one that was revoked stays so. Raises FieldInvalid, TokenNotFound, PermissionMissing."""
-        token_id = _or_own_token(token_id)
+        """Revokes a token; one that was revoked stays so.
+
+        Raises FieldInvalid, TokenNotFound, PermissionMissing, GrantTooWide.
+        """
+        own, token_id = _own_token(), _or_own_token(token_id)
         with self._db.write() as tx:
             journal.begin(tx)
             token = self._seen(tx, token_id, Permission.TOKENS_REVOKE)
+            if token_id != own:  # a capped token ends none that may do more
+                caps.require_within(tx, token.role_cap, token.workspaces)
             if token.revoke_time is not None:
                 return token
             now = self._clock.now()
@@ -176,12 +180,13 @@ class Tokens:
     def revoke_all(self, principal_id: str) -> int:
         """Revokes all tokens of a principal, and refuses those that its issuer made until now.
 
-        Returns how many of ours. Raises FieldInvalid, PrincipalNotFound, PermissionMissing.
+        Returns how many of ours. Raises FieldInvalid, PrincipalNotFound, PermissionMissing, GrantTooWide.
         """
         principal_id = _or_own(principal_id)
         with self._db.write() as tx:
             journal.begin(tx)
             principal = sight.require_own(tx, self._access, principal_id, Permission.TOKENS_REVOKE)
+            caps.require_none()
             now = self._clock.now()
             revoked = store.in_force(tx, principal_id, now)
             if not revoked and not principal.issuer:
@@ -215,20 +220,20 @@ class Tokens:
     def _giver(self, tx: Transaction, principal_id: str, field: str = "principal_id") -> Principal:
         """The principal, if the caller may have texts of its tokens: it is the caller, or one that can't sign in.
 
-        Who is not the caller, and not owned by it, may do no more than the caller may: who has a text can do all of it.
+        Who is not the caller, and not owned by it, may do no more than the caller may, with all that it owns: who has
+        a text can do all of it.
         """
         principal = sight.require_own(tx, self._access, principal_id, Permission.PRINCIPALS_WRITE)
-        if principal.kind is PrincipalKind.USER and principal_id != sight.own_id():
+        if principal_id != sight.own_id():
             problem = ""
             if principal.issuer:
-                problem = f"{principal.name!r} signs in at {principal.issuer!r}, and makes tokens without help"
-            elif store.count(tx, principal_id, self._clock.now()):
+                problem = f"{principal.name!r} signs in by {principal.issuer!r}, and makes tokens without help"
+            elif principal.kind is PrincipalKind.USER and store.count(tx, principal_id, self._clock.now()):
                 problem = f"{principal.name!r} is a person with a token, who makes and rotates tokens without help"
             if problem:
                 raise FieldInvalid({field: problem}, principal_id=principal_id)
         if not sight.answers_for(principal):
-            joined = grant_store.groups_of(tx, principal_id)
-            width.require_all(self._access, grant_store.bound_to(tx, principal_id, joined))
+            width.require_reached(tx, self._access, principal_id)
         return principal
 
     def _seen(self, tx: Transaction, token_id: str, permission: Permission) -> Token:
