@@ -6,13 +6,16 @@ import pytest
 import sqlalchemy as sa
 
 from modelry_server.access.domain.principals import Draft as PrincipalDraft
-from modelry_server.access.domain.tokens import Draft
+from modelry_server.access.domain.tokens import GRACE_MS, INVITATION_MS, Draft
 from modelry_server.access.entities import PrincipalKind
 from modelry_server.access.errors import GrantTooWide
 from modelry_server.access.store import tables
+from modelry_server.kernel import caller
 from modelry_server.kernel.errors import FieldInvalid, PermissionMissing
 from tests.server.access import written
-from tests.server.access.conftest import ONCE, Installation
+from tests.server.access.conftest import LIFETIMES, ONCE, TRACE, Installation
+
+DAY = 86_400_000
 
 
 def test_a15_who_makes_tokens_of_another_may_do_all_that_it_and_what_it_owns_may(installation: Installation) -> None:
@@ -96,3 +99,70 @@ def test_a15_a_capped_token_revokes_itself_and_none_that_may_do_more(installatio
             assert installation.tokens.revoke("").revoke_time
 
     assert installation.identities.identity(other)
+
+
+def test_a15_the_first_token_of_a_person_is_an_invitation_which_the_person_rotates(installation: Installation) -> None:
+    now = installation.clock.now()
+    eve, bob = installation.principal("eve"), installation.principal("bob")
+    _, text = installation.token(installation.principal("ada", "admin"))
+
+    with installation.by(text):
+        with pytest.raises(FieldInvalid, match=r"within 7 days from now .* invitation"):
+            installation.tokens.create(eve.principal_id, Draft(expire_time=now + INVITATION_MS + 1), ONCE)
+        usual, first = installation.tokens.create(eve.principal_id, Draft(), ONCE)
+        short, _ = installation.tokens.create(bob.principal_id, Draft(expire_time=now + DAY), ONCE)
+    with installation.by(first):
+        with pytest.raises(FieldInvalid, match="made for"):
+            installation.tokens.rotate("", now + LIFETIMES.usual_ms + 1)
+        rotated, _ = installation.tokens.rotate("", None)
+
+    assert (usual.expire_time, short.expire_time) == (now + INVITATION_MS, now + DAY)
+    assert rotated.expire_time == now + LIFETIMES.usual_ms
+
+
+def test_a15_a_token_gives_itself_no_more_than_the_time_that_it_was_made_for(installation: Installation) -> None:
+    clock, ada = installation.clock, installation.principal("ada")
+    made = clock.now()
+    token, text = installation.token(ada, Draft(expire_time=made + DAY))
+    longer, _ = installation.token(ada, Draft(expire_time=made + 300 * DAY))
+    clock.advance(1000)
+
+    with installation.by(text):
+        other, of_other = installation.tokens.rotate(longer.token_id, None)
+        with pytest.raises(FieldInvalid, match="made for"):
+            installation.tokens.rotate("", clock.now() + DAY + 1)
+        rotated, fresh = installation.tokens.rotate("", clock.now() + DAY)
+    with installation.by(of_other), pytest.raises(FieldInvalid, match="made for"):
+        installation.tokens.rotate("", clock.now() + DAY)
+    with installation.by(fresh), pytest.raises(GrantTooWide):
+        installation.tokens.create("", Draft(expire_time=clock.now() + DAY + 1), ONCE)
+    login = caller.Identity(ada.principal_id, "ada", caller.Credential.OIDC_TOKEN, "login")
+    with caller.using(caller.Caller("ada", TRACE, identity=login)):
+        by_login, _ = installation.tokens.rotate(token.token_id, clock.now() + 365 * DAY)
+
+    assert (rotated.expire_time, other.expire_time) == (made + DAY + 1000, made + DAY)
+    assert by_login.expire_time == clock.now() + 365 * DAY
+
+
+def test_a15_the_text_before_a_rotation_makes_and_rotates_no_tokens(installation: Installation) -> None:
+    ada = installation.principal("ada")
+    robot = installation.principal("robot", owner_id=ada.principal_id)
+    _, old = installation.token(ada)
+    mine, _ = installation.token(ada)
+    at_once = installation.by(old)  # as it was known before the rotation
+
+    with installation.by(old):
+        _, new = installation.tokens.rotate("", None)
+    for block in (installation.by(old), at_once):
+        with block:
+            for token_id in ("", mine.token_id):
+                with pytest.raises(GrantTooWide, match="use the new one"):
+                    installation.tokens.rotate(token_id, None)
+            for principal_id in ("", robot.principal_id):
+                with pytest.raises(GrantTooWide, match="use the new one"):
+                    installation.tokens.create(principal_id, Draft(), ONCE)
+    with installation.by(new):
+        soon = installation.clock.now() + GRACE_MS // 2
+        assert installation.tokens.rotate("", soon)
+    with installation.by(new), pytest.raises(GrantTooWide):
+        installation.tokens.rotate("", None)

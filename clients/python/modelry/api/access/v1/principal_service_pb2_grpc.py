@@ -82,7 +82,8 @@ class PrincipalServiceServicer(object):
 
     def CreateAdministrator(self, request, context):
         """Makes the first administrator of an installation: a person, with the role `admin` everywhere and an API token. Only
-        the bootstrap token may call it. The bootstrap token can't be used again afterwards.
+        the bootstrap token may call it, and never again afterwards. One that the server's settings give counts once also
+        where there are administrators, so that nobody is locked out for good.
 
         Errors: `FIELD_INVALID`; `PRINCIPAL_EXISTS`.
         """

@@ -23,7 +23,8 @@ class PrincipalServiceStub:
     """
     CreateAdministrator: _grpc.UnaryUnaryMultiCallable[_principal_service_pb2.CreateAdministratorRequest, _principal_service_pb2.CreateAdministratorResponse]
     """Makes the first administrator of an installation: a person, with the role `admin` everywhere and an API token. Only
-    the bootstrap token may call it. The bootstrap token can't be used again afterwards.
+    the bootstrap token may call it, and never again afterwards. One that the server's settings give counts once also
+    where there are administrators, so that nobody is locked out for good.
 
     Errors: `FIELD_INVALID`; `PRINCIPAL_EXISTS`.
     """
@@ -74,7 +75,8 @@ class PrincipalServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _grpc.ServicerContext,
     ) -> _principal_service_pb2.CreateAdministratorResponse:
         """Makes the first administrator of an installation: a person, with the role `admin` everywhere and an API token. Only
-        the bootstrap token may call it. The bootstrap token can't be used again afterwards.
+        the bootstrap token may call it, and never again afterwards. One that the server's settings give counts once also
+        where there are administrators, so that nobody is locked out for good.
 
         Errors: `FIELD_INVALID`; `PRINCIPAL_EXISTS`.
         """
