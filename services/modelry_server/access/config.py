@@ -26,9 +26,10 @@ class AccessConfig(DatabaseSettings):
     )
     bootstrap_token: Secret = setting(
         Secret(""),
-        "The bootstrap token, with which the first administrator is made. It counts only while there is none. Empty: "
-        "the server makes one, and writes it to the file `bootstrap.token` in the data folder. It has a form: `python "
-        "-c 'from modelry_server.access.domain.token_texts import *; print(new_text(TextKind.BOOTSTRAP))'` makes one.",
+        "The bootstrap token, with which the first administrator is made. It counts once, also while there are others: "
+        "if none of them can get in, set a new one. Empty: the server makes one while there is none, and writes it to "
+        "the file `bootstrap.token` in the data folder. It has a form: `python -c 'from "
+        "modelry_server.access.domain.token_texts import *; print(new_text(TextKind.BOOTSTRAP))'` makes one.",
     )
     issuers_file: str = setting(
         "",

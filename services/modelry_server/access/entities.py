@@ -92,7 +92,10 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """An API token, without its text. `workspaces` and `role_cap` are empty if it has no such cap."""
+    """An API token, without its text. `workspaces` and `role_cap` are empty if it has no such cap.
+
+    `lifetime_ms` is how long it may live from a rotation on that is made by means of the token itself.
+    """
 
     token_id: str
     principal_id: str
@@ -100,6 +103,7 @@ class Token:
     hint: str
     create_time: int
     expire_time: int
+    lifetime_ms: int
     role_cap: str = ""
     workspaces: Sequence[str] = ()
     last_use_time: int | None = None

@@ -2,6 +2,9 @@
 
 It exists while nobody administers the installation. Its text is in the settings, or in a file of the data folder that
 only the user of the server can read. The database has its digest only.
+
+One in the settings counts also where there are administrators, who may have lost their credentials: who writes the
+settings owns the database anyway. Each makes one administrator, and is remembered.
 """
 
 import os
@@ -58,6 +61,7 @@ class Bootstrap:
     def ensure(self) -> None:
         """Makes the token that is needed while nobody administers the installation, or removes the one that is not.
 
+        One that the settings say is in force until it has been used, whoever administers.
         A token that is there stays the same, also after a restart, unless the settings say another one. Of several
         processes on one database the first makes it. Call it before calls are answered. Raises ConfigurationInvalid.
         """
@@ -72,11 +76,15 @@ class Bootstrap:
         with self._db.write() as tx:
             journal.begin(tx)
             known = state.bootstrap_digest(tx)
-            if administrators.exists(tx):
-                wanted = ""
-                self._remove_file()
-            elif given:
+            is_administered = administrators.exists(tx)
+            if given and not state.was_used(tx, digest_of(given)):
                 wanted = digest_of(given)
+                self._remove_file()
+                if is_administered:
+                    right = "make an administrator with it, or remove access.bootstrap_token"
+                    _log.warning("bootstrap.recovery", right=right)
+            elif is_administered:
+                wanted = ""
                 self._remove_file()
             else:
                 wanted = self._kept_or_made(known)
@@ -88,7 +96,7 @@ class Bootstrap:
                 journal.write(tx, change, now=self._clock.now())
 
     def create_administrator(self, name: str, display_name: str) -> tuple[Principal, Token, str]:
-        """Makes the first administrator and an API token of theirs, and consumes the bootstrap token, all or nothing.
+        """Makes an administrator and an API token of theirs, and consumes the bootstrap token, all or nothing.
 
         Returns them and the text of the token. Only the bootstrap token may call it. Raises PermissionMissing,
         FieldInvalid, PrincipalExists; CredentialInvalid if the bootstrap token was used meanwhile.
@@ -102,9 +110,11 @@ class Bootstrap:
         text, now = new_text(TextKind.API_TOKEN), self._clock.now()
         with self._db.write() as tx:
             journal.begin(tx)
-            if state.bootstrap_digest(tx) != identity.credential_id or administrators.exists(tx):
+            digest, given = identity.credential_id, self._given.reveal()
+            is_given = bool(given) and digest_of(given) == digest
+            if state.bootstrap_digest(tx) != digest or (administrators.exists(tx) and not is_given):
                 raise CredentialInvalid
-            state.set_bootstrap_digest(tx, "")
+            state.use_bootstrap(tx, digest, now)
             principal = people.add(tx, people.Draft(PrincipalKind.USER, name, display_name), now)
             _bind(tx, principal, now)
             draft = tokens.Draft("made by the bootstrap token", expire_time=now + self._lifetimes.usual_ms)

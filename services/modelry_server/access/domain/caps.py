@@ -43,6 +43,16 @@ def require_within(tx: Transaction, role_cap: str, workspaces: Sequence[str]) ->
             )
 
 
+def require_none() -> None:
+    """Does nothing if the credential of the caller has no caps. Raises GrantTooWide."""
+    identity = caller.current().identity
+    if identity is not None and (identity.permission_cap is not None or identity.workspace_cap is not None):
+        raise GrantTooWide(
+            "the token of the caller is capped, and would end tokens that may do more; it can be revoked by itself, "
+            "with RevokeToken"
+        )
+
+
 def latest_end() -> int | None:
     """When a token that the caller makes ends at the latest: with the API token of the caller. None: no such end."""
     identity = caller.current().identity

@@ -103,13 +103,14 @@ class Groups:
     def delete(self, name: str) -> None:
         """Deletes a group with its bindings.
 
-        Raises PermissionMissing, FieldInvalid, GroupNotFound, LastAdministrator.
+        Raises PermissionMissing, FieldInvalid, GroupNotFound, GrantTooWide, LastAdministrator.
         """
         self._access.require(INSTALLATION)
         _judge_name(name)
         with self._db.write() as tx:
             journal.begin(tx)
             group = _found(tx, name)
+            self._require_width(tx, name)
             with administrators.keeping_one(tx):
                 members, bindings = store.delete(tx, name)
             before: dict[str, Value] = {
@@ -154,7 +155,7 @@ class Groups:
     def remove_members(self, name: str, members: Sequence[Member | None]) -> Group:
         """Removes members; those that the group does not have are no error.
 
-        Raises PermissionMissing, FieldInvalid, GroupNotFound, LastAdministrator.
+        Raises PermissionMissing, FieldInvalid, GroupNotFound, GrantTooWide, LastAdministrator.
         """
         self._access.require(INSTALLATION)
         wanted = _judged_members(name, members)
@@ -165,6 +166,7 @@ class Groups:
             removed = [each for each in wanted if each in there]
             if not removed:
                 return group
+            self._require_width(tx, name)
             with administrators.keeping_one(tx):
                 store.remove_members(tx, name, removed)
             changed = self._touched(group)
@@ -183,6 +185,11 @@ class Groups:
             _seen(tx, name, sees_all)
             found = store.member_page(tx, name, last, limit)
         return [Found(each, (each.is_group, each.name)) for each in found]
+
+    def _require_width(self, tx: Transaction, name: str) -> None:
+        """Does nothing if the caller may do all that who leaves a group loses. Raises GrantTooWide."""
+        above = frozenset[str]().union(*store.above(tx, name, DEEPEST))
+        width.require_all(self._access, grant_store.bound_to(tx, "", above))
 
     def _touched(self, group: Group) -> Group:
         return replace(group, update_time=self._clock.now(), revision=group.revision + 1)

@@ -17,7 +17,7 @@ from modelry_server.kernel.access import INSTALLATION, Access, Place
 from modelry_server.kernel.authority import Changed
 from modelry_server.kernel.caller import Credential, Identity
 from modelry_server.kernel.clock import Clock
-from modelry_server.kernel.errors import EtagMismatch
+from modelry_server.kernel.errors import EtagMismatch, FieldInvalid, LimitReached
 from modelry_server.kernel.ids import new_id
 from modelry_server.kernel.requests.fields import KEY_LENGTH, Fields, shown
 from modelry_server.kernel.requests.idempotency import Request, Requests
@@ -30,6 +30,8 @@ CHANGEABLE = ("display_name", "owner_id", "disabled")
 """The fields that an update can change."""
 CERTIFICATE = "certificate"
 """The issuer of principals who are known by a client certificate."""
+DEEPEST = 10
+"""How many principals may own each other in a row, the first and the last one included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,10 @@ class Principals:
         self._issuers = [*issuers, CERTIFICATE]
 
     def create(self, draft: Draft, request: Request) -> Principal:
-        """Creates a principal. Raises PermissionMissing, FieldInvalid, PrincipalExists, PrincipalNotFound."""
+        """Creates a principal.
+
+        Raises PermissionMissing, FieldInvalid, PrincipalExists, PrincipalNotFound, LimitReached.
+        """
         self._access.require(INSTALLATION)
         with Fields() as fields:
             self._judge(fields, draft)
@@ -92,7 +97,7 @@ class Principals:
 
         def make() -> tuple[str, Principal]:
             if draft.owner_id:
-                _found(tx, draft.owner_id)
+                _require_owner(tx, draft.owner_id)
             principal = add(tx, draft, self._clock.now())
             return principal.principal_id, principal
 
@@ -140,7 +145,8 @@ class Principals:
     def update(self, principal_id: str, etag: str, changes: Callable[[], Mapping[str, Any]]) -> Principal:
         """Changes the fields that `changes` gives.
 
-        Raises PermissionMissing, FieldInvalid, PrincipalNotFound, EtagMismatch, GrantTooWide, LastAdministrator.
+        Raises PermissionMissing, FieldInvalid, PrincipalNotFound, EtagMismatch, LimitReached, GrantTooWide,
+        LastAdministrator.
         """
         self._access.require(INSTALLATION)
         with Fields("principal.") as fields:
@@ -157,16 +163,17 @@ class Principals:
             )
             with Fields("principal.") as fields:
                 fields.text("display_name", after.display_name, longest=KEY_LENGTH)
-                _judge_owner(fields, after.kind, after.owner_id, principal_id)
+                _judge_owner(fields, after.kind, after.owner_id, principal_id, issuer=after.issuer)
             if etag and etag != before.etag:
                 raise EtagMismatch(etag, before.etag)
             if after == before:
                 return before
             if after.owner_id and after.owner_id != before.owner_id:
-                _found(tx, after.owner_id)
-                # The owner can do all that the account may do. So nobody makes themselves, or a friend, do more.
-                joined = grant_store.groups_of(tx, principal_id)
-                width.require_all(self._access, grant_store.bound_to(tx, principal_id, joined))
+                _require_owner(tx, after.owner_id, principal_id)
+            if (after.owner_id, after.is_disabled) != (before.owner_id, before.is_disabled):
+                # The owner can do all that the account, and what it owns, may do. So nobody makes themselves, or a
+                # friend, do more, and nobody takes away more than they could give.
+                width.require_reached(tx, self._access, principal_id)
             now = self._clock.now()
             after = replace(after, update_time=now, revision=before.revision + 1)
             with administrators.keeping_one(tx):
@@ -220,7 +227,7 @@ class Principals:
         fields.text("external_id", draft.external_id, longest=KEY_LENGTH, shortest=1 if draft.issuer else 0)
         if draft.external_id and not draft.issuer:
             fields.refuse("external_id", "is given without an issuer")
-        _judge_owner(fields, draft.kind, draft.owner_id)
+        _judge_owner(fields, draft.kind, draft.owner_id, issuer=draft.issuer)
 
 
 def judge_names(fields: Fields, name: str, display_name: str) -> None:
@@ -264,11 +271,26 @@ def _found(tx: Transaction, principal_id: str) -> Principal:
     return principal
 
 
-def _judge_owner(fields: Fields, kind: int, owner_id: str, principal_id: str = "") -> None:
+def _require_owner(tx: Transaction, owner_id: str, principal_id: str = "") -> None:
+    """Raises PrincipalNotFound, FieldInvalid if they would own each other, LimitReached."""
+    _found(tx, owner_id)
+    above = store.above(tx, owner_id, DEEPEST)
+    if principal_id in above:
+        problem = f"{owner_id!r} is owned by the service account, itself or through others"
+        raise FieldInvalid({"principal.owner_id": problem}, principal_id=principal_id)
+    depth = len(above) + 1 + (store.depth_below(tx, principal_id, DEEPEST) if principal_id else 0)
+    if depth > DEEPEST:
+        raise LimitReached("owner_id", "principals that own each other in a row", depth, DEEPEST)
+
+
+def _judge_owner(fields: Fields, kind: int, owner_id: str, principal_id: str = "", *, issuer: str) -> None:
     if not owner_id:
         return
     if kind == PrincipalKind.USER:
         fields.refuse("owner_id", "is given for a person; only a service account has an owner")
+    elif issuer:
+        # Whoever comes with this identity would be in the hands of the owner, a person of the issuer, too.
+        fields.refuse("owner_id", f"is given for a service account that signs in by {shown(issuer)}: it has no owner")
     elif owner_id == principal_id:
         fields.refuse("owner_id", "is the service account itself")
     fields.id("owner_id", owner_id)

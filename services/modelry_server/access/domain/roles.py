@@ -123,9 +123,9 @@ class Roles:
             if not values:
                 return role
             changed = replace(role, **values, update_time=self._clock.now(), revision=role.revision + 1)
-            width.require(self._access, INSTALLATION, set(changed.permissions) - set(role.permissions))
+            others = set(changed.permissions) ^ set(role.permissions)  # what is taken out counts as what is put in
+            width.require(self._access, INSTALLATION, others)
             store.update(tx, changed)
-            is_other = set(changed.permissions) != set(role.permissions)
             change = Change(
                 "role.updated",
                 "role",
@@ -133,13 +133,16 @@ class Roles:
                 name,
                 before={each: getattr(role, each) for each in values},
                 after=values,
-                forget=Changed() if is_other else None,
+                forget=Changed() if others else None,
             )
             journal.write(tx, change, now=changed.update_time)
         return changed
 
     def delete(self, name: str) -> None:
-        """Deletes a role. Raises PermissionMissing, FieldInvalid, RoleNotFound, RoleBuiltin, RoleInUse."""
+        """Deletes a role.
+
+        Raises PermissionMissing, FieldInvalid, RoleNotFound, RoleBuiltin, GrantTooWide, RoleInUse.
+        """
         self._access.require(INSTALLATION)
         with Fields() as fields:
             judge_name(fields, "name", name)
@@ -147,6 +150,7 @@ class Roles:
         with self._db.write() as tx:
             journal.begin(tx)
             role = _own(tx, name)
+            width.require(self._access, INSTALLATION, role.permissions)
             bindings, tokens = store.uses(tx, name, now)
             if bindings or tokens:
                 raise RoleInUse(name, bindings, tokens)

@@ -38,8 +38,6 @@ def require_own(
     sees = any(access.allows(INSTALLATION, permission=each) for each in (permission, *_SEEING))
     if principal is None or not sees:
         raise unseen or PrincipalNotFound(principal_id)
-    if permission is not Permission.TOKENS_READ and not access.allows(
-        INSTALLATION, permission=Permission.PRINCIPALS_WRITE
-    ):
+    if permission is not Permission.TOKENS_READ:
         access.require(INSTALLATION, permission=permission)
     return principal

@@ -8,7 +8,6 @@ from modelry_server.access.domain.token_texts import HINT, TextKind, digest_of, 
 from modelry_server.access.domain.workspaces import judge_name
 from modelry_server.access.entities import Principal, PrincipalKind, Token
 from modelry_server.access.errors import GrantTooWide, PrincipalDisabled, RoleNotFound, TokenNotFound
-from modelry_server.access.store import grants as grant_store
 from modelry_server.access.store import principals as principal_store
 from modelry_server.access.store import tokens as store
 from modelry_server.kernel import caller
@@ -27,6 +26,8 @@ from modelry_server.permissions import Permission
 
 GRACE_MS = 10 * 60 * 1000
 """How long the text before a rotation is accepted."""
+INVITATION_MS = 7 * 86_400_000
+"""How long the first token of a person lives at most that somebody else made: the person rotates it."""
 MOST = 100
 """The most tokens of a principal that are in force."""
 MOST_WORKSPACES = 100
@@ -50,6 +51,7 @@ class Draft:
     role_cap: str = ""
     workspaces: Sequence[str] = ()
     expire_time: int | None = None
+    lifetime_ms: int | None = None  # without it, until its end
 
 
 class Tokens:
@@ -72,8 +74,14 @@ class Tokens:
         text = new_text(TextKind.API_TOKEN)
         with self._db.write() as tx:
             journal.begin(tx)
+            _require_present_text(tx)
             principal = self._giver(tx, principal_id)
             now = self._clock.now()
+            is_invitation = principal.kind is PrincipalKind.USER and principal_id != sight.own_id()
+            longest, why = self._lifetimes.longest_ms, ""
+            if is_invitation:
+                longest = min(longest, INVITATION_MS)
+                why = "the first token of a person, made by another one, is an invitation, which the person rotates"
             with Fields() as fields:
                 fields.text("description", draft.description, longest=DESCRIPTION_LENGTH)
                 fields.text("role_cap", draft.role_cap, longest=63)
@@ -84,7 +92,7 @@ class Tokens:
                     most=MOST_WORKSPACES,
                 )
                 fields.request_id(request.request_id)
-                self._judge_end(fields, draft.expire_time, now)
+                _judge_end(fields, draft.expire_time, now, longest, why)
 
             def make() -> tuple[str, tuple[Token, str]]:
                 if principal.is_disabled:
@@ -92,10 +100,13 @@ class Tokens:
                 if draft.role_cap and caps.permissions_of(tx, draft.role_cap) is None:
                     raise RoleNotFound(draft.role_cap)
                 caps.require_within(tx, draft.role_cap, workspaces)
-                end = self._end(draft.expire_time, now)
+                end = self._end(draft.expire_time, now, longest)
                 if (total := store.count(tx, principal_id, now) + 1) > MOST:
                     raise LimitReached("principal_id", "tokens in force", total, MOST)
-                token = issue(tx, principal_id, replace(draft, workspaces=workspaces, expire_time=end), text, now)
+                made = replace(draft, workspaces=workspaces, expire_time=end)
+                if is_invitation:
+                    made = replace(made, lifetime_ms=self._lifetimes.usual_ms)
+                token = issue(tx, principal_id, made, text, now)
                 return token.token_id, (token, text)
 
             return self._requests.once(
@@ -128,24 +139,34 @@ class Tokens:
     def rotate(self, token_id: str, expire_time: int | None) -> tuple[Token, str]:
         """Gives a token a new text and a new end. Returns it and the text.
 
-        Raises FieldInvalid, TokenNotFound, PermissionMissing, GrantTooWide.
+        By means of the token itself, it lives at most as long from now on as it was made for. Raises FieldInvalid,
+        TokenNotFound, PermissionMissing, GrantTooWide.
         """
         own, token_id = _own_token(), _or_own_token(token_id)
         text = new_text(TextKind.API_TOKEN)
         with self._db.write() as tx:
             journal.begin(tx)
+            _require_present_text(tx)
             before = self._seen(tx, token_id, Permission.PRINCIPALS_WRITE)
             principal = self._giver(tx, before.principal_id, "token_id")
-            now = self._clock.now()
+            now, is_own = self._clock.now(), token_id == own
+            longest, why = self._lifetimes.longest_ms, ""
+            if is_own and before.lifetime_ms < longest:
+                longest, why = before.lifetime_ms, "a token gives itself no more than the time that it was made for"
             with Fields() as fields:
-                self._judge_end(fields, expire_time, now)
+                _judge_end(fields, expire_time, now, longest, why)
             if before.revoke_time is not None or before.expire_time <= now or principal.is_disabled:
                 raise TokenNotFound(token_id, "it has ended or was revoked; create another one")
-            if token_id != own:  # its text comes into the hands of the caller, as that of a new one does
+            if not is_own:  # its text comes into the hands of the caller, as that of a new one does
                 caps.require_within(tx, before.role_cap, before.workspaces)
-            end = self._end(expire_time, now, is_own=token_id == own)
-            after = replace(before, hint=text[-HINT:], expire_time=end)
-            store.rotate(tx, after, digest_of(text), min(now + GRACE_MS, before.expire_time))
+            end = self._end(expire_time, now, longest, is_own=is_own)
+            if end == before.expire_time:
+                end -= 1  # by its end a text is told from the one before it
+            lifetime = before.lifetime_ms
+            if own and not is_own:  # who has a short token does not get a long one by way of another
+                lifetime = min(lifetime, end - now)
+            after = replace(before, hint=text[-HINT:], expire_time=end, lifetime_ms=lifetime)
+            store.rotate(tx, after, digest_of(text), min(now + GRACE_MS, before.expire_time, end - 1))
             journal.write(
                 tx,
                 journal.Change(
@@ -161,11 +182,16 @@ class Tokens:
         return after, text
 
     def revoke(self, token_id: str) -> Token:
-        """Revokes a token; one that was revoked stays so. Raises FieldInvalid, TokenNotFound, PermissionMissing."""
-        token_id = _or_own_token(token_id)
+        """Revokes a token; one that was revoked stays so.
+
+        Raises FieldInvalid, TokenNotFound, PermissionMissing, GrantTooWide.
+        """
+        own, token_id = _own_token(), _or_own_token(token_id)
         with self._db.write() as tx:
             journal.begin(tx)
             token = self._seen(tx, token_id, Permission.TOKENS_REVOKE)
+            if token_id != own:  # a capped token ends none that may do more
+                caps.require_within(tx, token.role_cap, token.workspaces)
             if token.revoke_time is not None:
                 return token
             now = self._clock.now()
@@ -176,12 +202,13 @@ class Tokens:
     def revoke_all(self, principal_id: str) -> int:
         """Revokes all tokens of a principal, and refuses those that its issuer made until now.
 
-        Returns how many of ours. Raises FieldInvalid, PrincipalNotFound, PermissionMissing.
+        Returns how many of ours. Raises FieldInvalid, PrincipalNotFound, PermissionMissing, GrantTooWide.
         """
         principal_id = _or_own(principal_id)
         with self._db.write() as tx:
             journal.begin(tx)
             principal = sight.require_own(tx, self._access, principal_id, Permission.TOKENS_REVOKE)
+            caps.require_none()
             now = self._clock.now()
             revoked = store.in_force(tx, principal_id, now)
             if not revoked and not principal.issuer:
@@ -215,20 +242,20 @@ class Tokens:
     def _giver(self, tx: Transaction, principal_id: str, field: str = "principal_id") -> Principal:
         """The principal, if the caller may have texts of its tokens: it is the caller, or one that can't sign in.
 
-        Who is not the caller, and not owned by it, may do no more than the caller may: who has a text can do all of it.
+        Who is not the caller, and not owned by it, may do no more than the caller may, with all that it owns: who has
+        a text can do all of it.
         """
         principal = sight.require_own(tx, self._access, principal_id, Permission.PRINCIPALS_WRITE)
-        if principal.kind is PrincipalKind.USER and principal_id != sight.own_id():
+        if principal_id != sight.own_id():
             problem = ""
             if principal.issuer:
-                problem = f"{principal.name!r} signs in at {principal.issuer!r}, and makes tokens without help"
-            elif store.count(tx, principal_id, self._clock.now()):
+                problem = f"{principal.name!r} signs in by {principal.issuer!r}, and makes tokens without help"
+            elif principal.kind is PrincipalKind.USER and store.count(tx, principal_id, self._clock.now()):
                 problem = f"{principal.name!r} is a person with a token, who makes and rotates tokens without help"
             if problem:
                 raise FieldInvalid({field: problem}, principal_id=principal_id)
         if not sight.answers_for(principal):
-            joined = grant_store.groups_of(tx, principal_id)
-            width.require_all(self._access, grant_store.bound_to(tx, principal_id, joined))
+            width.require_reached(tx, self._access, principal_id)
         return principal
 
     def _seen(self, tx: Transaction, token_id: str, permission: Permission) -> Token:
@@ -240,17 +267,11 @@ class Tokens:
         sight.require_own(tx, self._access, token.principal_id, permission, unseen=unseen)
         return token
 
-    def _judge_end(self, fields: Fields, given: int | None, now: int) -> None:
-        last = now + self._lifetimes.longest_ms
-        if given is not None and not now < given <= last:
-            days = self._lifetimes.longest_ms / 86_400_000
-            fields.refuse("expire_time", f"{given} ms since 1970 is not within {days:g} days from now ({now} ms)")
-
-    def _end(self, given: int | None, now: int, *, is_own: bool = False) -> int:
+    def _end(self, given: int | None, now: int, longest: int, *, is_own: bool = False) -> int:
         """When a token ends. Raises GrantTooWide if it would outlive the token of the caller, unless it is that one."""
         latest = None if is_own else caps.latest_end()
         if given is None:
-            usual = now + self._lifetimes.usual_ms
+            usual = now + min(self._lifetimes.usual_ms, longest)
             return usual if latest is None else min(usual, latest)
         if latest is not None and given > latest:
             raise GrantTooWide(
@@ -261,15 +282,36 @@ class Tokens:
         return given
 
 
+def _judge_end(fields: Fields, given: int | None, now: int, longest: int, why: str) -> None:
+    if given is not None and not now < given <= now + longest:
+        problem = f"{given} ms since 1970 is not within {longest / 86_400_000:g} days from now ({now} ms)"
+        fields.refuse("expire_time", f"{problem}: {why}" if why else problem)
+
+
+def _require_present_text(tx: Transaction) -> None:
+    """Raises GrantTooWide if the caller is known by the text of a token before its rotation.
+
+    Who has found an old text must not get a new one by it, which would live on. The two texts differ in their ends.
+    """
+    identity, own = caller.current().identity, _own_token()
+    token = store.find(tx, own) if own else None
+    if identity is not None and token is not None and round(identity.expire_time * 1000) != token.expire_time:
+        raise GrantTooWide(
+            "the token of the caller was rotated, and its text before that makes and rotates no tokens; use the new one"
+        )
+
+
 def issue(tx: Transaction, principal_id: str, draft: Draft, text: str, now: int) -> Token:
     """Writes a new token, which ends when the draft says, and writes it down."""
+    end = now if draft.expire_time is None else draft.expire_time
     token = Token(
         new_id(),
         principal_id,
         draft.description,
         text[-HINT:],
         now,
-        now if draft.expire_time is None else draft.expire_time,
+        end,
+        end - now if draft.lifetime_ms is None else draft.lifetime_ms,
         role_cap=draft.role_cap,
         workspaces=tuple(draft.workspaces),
     )

@@ -4,8 +4,10 @@ from collections.abc import Iterable
 
 from modelry_server.access.domain import grants
 from modelry_server.access.errors import GrantTooWide
+from modelry_server.access.store import grants as store
 from modelry_server.access.store.grants import Bound
 from modelry_server.kernel.access import Access, Place
+from modelry_server.kernel.sql.statements import Transaction
 
 
 def require(access: Access, place: Place, permissions: Iterable[str]) -> None:
@@ -37,3 +39,11 @@ def require_all(access: Access, bindings: Iterable[Bound]) -> None:
         wanted[each.place] = wanted.get(each.place, frozenset()) | grants.permissions_of(each)
     for place, permissions in wanted.items():
         require(access, place, permissions)
+
+
+def require_reached(tx: Transaction, access: Access, principal_id: str) -> None:
+    """Does nothing if the current caller may do all that a principal may do, and all that it owns may do.
+
+    Who acts as a principal gets the tokens of what it owns, and so on. Raises GrantTooWide.
+    """
+    require_all(access, store.reached_by(tx, principal_id))

@@ -84,9 +84,9 @@ class Workspaces:
 
         Raises WorkspaceNotFound, PermissionMissing, FieldInvalid, EtagMismatch.
         """
+        self._access.require(Place(name))  # before it is looked for, so that the time does not say whether it is there
         with self._db.write() as tx:
             before = self._found(tx, name, lock=True)
-            self._access.require(Place(name))
             changed = changes()
             if changed.get("quotas", before.quotas) != before.quotas:
                 self._access.require(INSTALLATION, permission=Permission.WORKSPACES_CREATE)

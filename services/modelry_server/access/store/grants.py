@@ -1,16 +1,17 @@
 """What principals may do, as queries: the groups that they are in, and the roles that these and they have."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
-from modelry_server.access.store.tables import group_members, role_bindings, roles
+from modelry_server.access.store.tables import group_members, principals, role_bindings, roles
 from modelry_server.kernel.access import Place
 from modelry_server.kernel.sql.statements import Transaction
 
-_m, _b = group_members.c, role_bindings.c
+_m, _b, _p = group_members.c, role_bindings.c, principals.c
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +32,18 @@ def groups_of(tx: Transaction, principal_id: str, given: Collection[str] = ()) -
 
 def bound_to(tx: Transaction, principal_id: str, groups: Collection[str]) -> list[Bound]:
     """The roles of a principal and of groups, in the order in which they were bound."""
+    return _bound(tx.execute(_BOUND, {"principal": principal_id, "groups": list(groups)}))
+
+
+def reached_by(tx: Transaction, principal_id: str) -> list[Bound]:
+    """The roles of a principal, of all that it owns, itself or through what it owns, and of the groups of all these."""
+    return _bound(tx.execute(_REACHED, {"principal": principal_id}))
+
+
+def _bound(rows: Iterable[Any]) -> list[Bound]:
     parsed: dict[str, frozenset[str]] = {}  # many bindings have few roles
     found: list[Bound] = []
-    for role, workspace, experiment_id, model_id, text in tx.execute(
-        _BOUND, {"principal": principal_id, "groups": list(groups)}
-    ):
+    for role, workspace, experiment_id, model_id, text in rows:
         if text is not None and role not in parsed:
             parsed[role] = frozenset(json.loads(text))
         found.append(Bound(role, Place(workspace, experiment_id, model_id), parsed.get(role)))
@@ -64,6 +72,28 @@ _BOUND = (
         sa.or_(
             sa.and_(_b.subject == sa.bindparam("principal"), _b.is_group == sa.false()),
             sa.and_(_b.subject.in_(sa.bindparam("groups", expanding=True)), _b.is_group == sa.true()),
+        )
+    )
+    .order_by(_b.binding_id)
+)
+
+_owned = sa.select(_p.principal_id).where(_p.principal_id == sa.bindparam("principal")).cte("owned", recursive=True)
+_all_owned = _owned.union(sa.select(_p.principal_id).join(_owned, _p.owner_id == _owned.c.principal_id))
+_of_owned = (
+    sa.select(_m.group_name.label("name"))
+    .join(_all_owned, sa.and_(_m.member == _all_owned.c.principal_id, _m.is_group == sa.false()))
+    .cte("of_owned", recursive=True)
+)
+_all_of_owned = _of_owned.union(
+    sa.select(_m.group_name).join(_of_owned, sa.and_(_m.member == _of_owned.c.name, _m.is_group == sa.true()))
+)
+_REACHED = (
+    sa.select(_b.role, _b.workspace, _b.experiment_id, _b.model_id, roles.c.permissions)
+    .outerjoin_from(role_bindings, roles, roles.c.name == _b.role)
+    .where(
+        sa.or_(
+            sa.and_(_b.subject.in_(sa.select(_all_owned.c.principal_id)), _b.is_group == sa.false()),
+            sa.and_(_b.subject.in_(sa.select(_all_of_owned.c.name)), _b.is_group == sa.true()),
         )
     )
     .order_by(_b.binding_id)

@@ -47,6 +47,28 @@ def page(
     return [entity(row) for row in tx.execute(query)]
 
 
+def above(tx: Transaction, principal_id: str, most: int) -> list[str]:
+    """A principal, its owner, the owner of that one …: at most so many, also if they own each other."""
+    found = [principal_id]
+    while len(found) < most and (owner_id := _owner(tx, found[-1])):
+        found.append(owner_id)
+    return found
+
+
+def depth_below(tx: Transaction, principal_id: str, most: int) -> int:
+    """How many steps of owning there are below a principal: 0 if it owns nothing, at most so many."""
+    owners, steps = [principal_id], -1
+    while owners and steps < most:
+        query = sa.select(principals.c.principal_id).where(principals.c.owner_id.in_(owners))
+        owners, steps = list(tx.execute(query).scalars()), steps + 1
+    return steps
+
+
+def _owner(tx: Transaction, principal_id: str) -> str:
+    query = sa.select(principals.c.owner_id).where(principals.c.principal_id == principal_id)
+    return tx.execute(query).scalar_one_or_none() or ""
+
+
 def update(tx: Transaction, principal: Principal) -> None:
     """Writes what can change of a principal."""
     t = principals

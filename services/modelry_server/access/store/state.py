@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from modelry_server.access.store.tables import changes, state
+from modelry_server.access.store.tables import changes, state, used_bootstrap_tokens
 from modelry_server.kernel.audit import End
 from modelry_server.kernel.authority import Changed
 from modelry_server.kernel.sql.statements import Transaction
@@ -57,3 +57,15 @@ def bootstrap_digest(tx: Transaction) -> str:
 def set_bootstrap_digest(tx: Transaction, digest: str) -> None:
     """Writes the digest of the bootstrap token; empty: there is none any more."""
     tx.execute(sa.update(state).values(bootstrap_digest=digest))
+
+
+def use_bootstrap(tx: Transaction, digest: str, now: int) -> None:
+    """Notes that the bootstrap token with this digest was used: there is none any more, and never this one again."""
+    tx.execute(sa.insert(used_bootstrap_tokens).values(digest=digest, use_time=now))
+    set_bootstrap_digest(tx, "")
+
+
+def was_used(tx: Transaction, digest: str) -> bool:
+    """Whether the bootstrap token with this digest was used."""
+    t = used_bootstrap_tokens
+    return tx.execute(sa.select(t.c.digest).where(t.c.digest == digest)).first() is not None

@@ -70,7 +70,8 @@ group_members = sa.Table(
 )
 
 # `digest` is the SHA-256 of the text. `former_digest` is that of the text before the last rotation, which is accepted
-# until `former_until`. `workspaces` is JSON.
+# until `former_until`. `lifetime_ms` is how long a rotation by means of the token itself may let it live, from then on.
+# `workspaces` is JSON.
 tokens = sa.Table(
     "tokens",
     metadata,
@@ -85,6 +86,7 @@ tokens = sa.Table(
     sa.Column("workspaces", sa.Text, nullable=False),
     sa.Column("create_time", sa.BigInteger, nullable=False),
     sa.Column("expire_time", sa.BigInteger, nullable=False),
+    sa.Column("lifetime_ms", sa.BigInteger, nullable=False),
     sa.Column("last_use_time", sa.BigInteger, nullable=True),
     sa.Column("revoke_time", sa.BigInteger, nullable=True),
     sa.Index("tokens_by_principal", "principal_id", "create_time", "token_id"),
@@ -141,6 +143,14 @@ state = sa.Table(
     sa.Column("audit_sequence", sa.BigInteger, nullable=False),
     sa.Column("audit_digest", sa.Text, nullable=False),
     sa.Column("bootstrap_digest", sa.Text, nullable=False),
+)
+
+# The bootstrap tokens that were used, so that the settings revive none.
+used_bootstrap_tokens = sa.Table(
+    "used_bootstrap_tokens",
+    metadata,
+    sa.Column("digest", _Digest, primary_key=True),
+    sa.Column("use_time", sa.BigInteger, nullable=False),
 )
 
 # A row is only added, never changed. The texts can be erased with their salts.

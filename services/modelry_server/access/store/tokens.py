@@ -11,8 +11,8 @@ from modelry_server.access.store.tables import tokens
 from modelry_server.kernel.sql.statements import Transaction
 
 _SHOWN = (
-    *("token_id", "principal_id", "description", "hint", "create_time", "expire_time", "role_cap"),
-    *("last_use_time", "revoke_time"),
+    *("token_id", "principal_id", "description", "hint", "create_time", "expire_time", "lifetime_ms"),
+    *("role_cap", "last_use_time", "revoke_time"),
 )
 
 
@@ -59,6 +59,7 @@ def rotate(tx: Transaction, token: Token, digest: str, former_until: int) -> Non
             former_until=former_until,
             hint=token.hint,
             expire_time=token.expire_time,
+            lifetime_ms=token.lifetime_ms,
         )
     )
 

@@ -154,10 +154,45 @@ def test_where_there_is_an_administrator_there_is_no_token(installation: Install
 
     with installation.by(text, Kind.BOOTSTRAP), pytest.raises(CredentialInvalid):
         installation.bootstrap.create_administrator("eve", "")
-    replace(installation, given=Secret(new_text(TextKind.BOOTSTRAP))).bootstrap.ensure()
+    replace(installation).bootstrap.ensure()
 
     assert digest(installation) == ""
     assert not (installation.folder / FILE).exists()
+
+
+def test_a_token_in_the_settings_makes_one_more_administrator_and_is_not_revived(installation: Installation) -> None:
+    installation.principal("ada", "admin")
+    given = new_text(TextKind.BOOTSTRAP)
+    configured = replace(installation, given=Secret(given))
+
+    configured.bootstrap.ensure()
+    with configured.by(given, Kind.BOOTSTRAP):
+        eve, _, secret = configured.bootstrap.create_administrator("eve", "")
+        with pytest.raises(CredentialInvalid):
+            configured.bootstrap.create_administrator("bob", "")
+    replace(configured).bootstrap.ensure()
+
+    assert "principals.write" in installation.identities.identity(secret).grants.everywhere
+    assert installation.identities.identity(secret).identity.principal_id == eve.principal_id
+    assert digest(installation) == ""
+    with pytest.raises(CredentialInvalid):
+        installation.identities.identity(given)
+    actions = [str(record.members()["action"]) for record in installation.records()]
+    assert [each for each in actions if each.startswith("bootstrap")] == [
+        *("bootstrap_token.created", "bootstrap_token.used"),
+    ]
+
+
+def test_a_token_that_left_the_settings_makes_no_further_administrator(installation: Installation) -> None:
+    installation.principal("ada", "admin")
+    given = new_text(TextKind.BOOTSTRAP)
+    replace(installation, given=Secret(given)).bootstrap.ensure()
+
+    with installation.by(given, Kind.BOOTSTRAP), pytest.raises(CredentialInvalid):
+        installation.bootstrap.create_administrator("eve", "")
+    installation.bootstrap.ensure()
+
+    assert digest(installation) == ""
 
 
 def test_of_processes_that_start_at_once_the_first_makes_the_token(installation: Installation) -> None:

@@ -278,8 +278,26 @@ def test_a15_nobody_lets_others_join_what_has_more_than_they_may_do(rules: Rules
         assert "runs.write" in refusal.value.metadata["permissions"]
         assert refusal.value.metadata["workspace"] == "risk"
         rules.groups.add_members("free", [Member(bob)])
-        rules.groups.remove_members("outer", [group("team")])
-        rules.groups.add_members("team", [Member(bob)])
+        rules.groups.remove_members("free", [Member(bob)])
+
+
+def test_a15_nobody_takes_out_of_a_group_or_deletes_what_has_more_than_they_may_do(rules: Rules) -> None:
+    rules.a_role(Permission.PRINCIPALS_WRITE, name="clerk")
+    eve, bob = rules.a_principal("clerk"), rules.a_principal()
+    rules.a_group("team", bob)
+    rules.a_group("outer", groups=("team",))
+    rules.a_group("free", bob)
+    rules.bound("writer", "outer", RISK, is_group=True)
+
+    with changing(eve):
+        for name, member in (("team", Member(bob)), ("outer", group("team"))):
+            with pytest.raises(GrantTooWide) as refusal:
+                rules.groups.remove_members(name, [member])
+            with pytest.raises(GrantTooWide):
+                rules.groups.delete(name)
+        assert refusal.value.metadata["workspace"] == "risk"
+        rules.groups.remove_members("free", [Member(bob)])
+        rules.groups.delete("free")
 
 
 def test_the_last_administrator_stays(rules: Rules) -> None:

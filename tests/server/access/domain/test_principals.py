@@ -9,14 +9,14 @@ from dataclasses import replace
 
 import pytest
 
-from modelry_server.access.domain.principals import Draft, Granted, Self
+from modelry_server.access.domain.principals import DEEPEST, Draft, Granted, Self
 from modelry_server.access.domain.tokens import Draft as TokenDraft
 from modelry_server.access.entities import Principal, PrincipalKind
 from modelry_server.access.errors import GrantTooWide, LastAdministrator, PrincipalExists, PrincipalNotFound
 from modelry_server.kernel import caller
 from modelry_server.kernel.access import INSTALLATION, Place
 from modelry_server.kernel.caller import Caller
-from modelry_server.kernel.errors import CredentialInvalid, EtagMismatch, FieldInvalid, PermissionMissing
+from modelry_server.kernel.errors import CredentialInvalid, EtagMismatch, FieldInvalid, LimitReached, PermissionMissing
 from modelry_server.kernel.ids import new_id
 from modelry_server.kernel.requests.idempotency import Request
 from modelry_server.permissions import INSTALLATION_ONLY, ROLES, Permission
@@ -196,6 +196,65 @@ def test_a15_who_writes_principals_gets_no_rights_by_a_service_account(installat
         with pytest.raises(GrantTooWide):
             installation.principals.update(robot.principal_id, "", lambda: {"owner_id": eve.principal_id})
         assert installation.tokens.create(weak.principal_id, TokenDraft(), ONCE)
+
+
+def test_a15_who_writes_principals_owns_and_disables_none_that_reaches_more(installation: Installation) -> None:
+    with installation.db.write() as tx:
+        written.a_role(tx, "registrar", "principals.write")
+    eve = installation.principal("eve", "registrar")
+    ci = installation.principal("ci", robot=True)
+    installation.principal("prod", "admin", owner_id=ci.principal_id)
+    free = installation.principal("free", robot=True)
+    boss = installation.principal("boss", "admin")
+    _, text = installation.token(eve)
+    update = installation.principals.update
+
+    with installation.by(text, WRITE):
+        with pytest.raises(GrantTooWide):
+            update(ci.principal_id, "", lambda: {"owner_id": eve.principal_id})
+        with pytest.raises(GrantTooWide):
+            update(ci.principal_id, "", lambda: {"disabled": True})
+        with pytest.raises(GrantTooWide):
+            update(boss.principal_id, "", lambda: {"disabled": True})
+        assert update(boss.principal_id, "", lambda: {"display_name": "Boss"})
+        assert update(free.principal_id, "", lambda: {"disabled": True, "owner_id": eve.principal_id})
+    with installation.db.write() as tx:
+        written.disable(tx, ci.principal_id)
+    with installation.by(text, WRITE), pytest.raises(GrantTooWide):
+        update(ci.principal_id, "", lambda: {"disabled": False})
+
+
+def test_a15_who_signs_in_by_an_issuer_has_no_owner(installation: Installation, admin: str) -> None:
+    eve = installation.principal("eve")
+    draft = Draft(ROBOT, "alice", issuer="https://idp.example", external_id="alice")
+
+    with installation.by(admin, WRITE):
+        with pytest.raises(FieldInvalid) as planted:
+            installation.principals.create(replace(draft, owner_id=eve.principal_id), ONCE)
+        alice = installation.principals.create(draft, ONCE)
+        with pytest.raises(FieldInvalid) as taken:
+            installation.principals.update(alice.principal_id, "", lambda: {"owner_id": eve.principal_id})
+
+    assert list(planted.value.violations) == ["owner_id"]
+    assert list(taken.value.violations) == ["principal.owner_id"]
+
+
+def test_owners_are_in_no_circle_and_ten_in_a_row_at_most(installation: Installation, admin: str) -> None:
+    row = [installation.principal("ada")]
+    for number in range(DEEPEST - 1):
+        row.append(installation.principal(f"robot-{number}", owner_id=row[-1].principal_id))
+    pair = [installation.principal("alone", robot=True)]
+    pair.append(installation.principal("its", owner_id=pair[0].principal_id))
+    update = installation.principals.update
+
+    with installation.by(admin, WRITE):
+        with pytest.raises(FieldInvalid, match="is owned by"):
+            update(row[1].principal_id, "", lambda: {"owner_id": row[-1].principal_id})
+        with pytest.raises(LimitReached):
+            installation.principals.create(Draft(ROBOT, "deeper", owner_id=row[-1].principal_id), ONCE)
+        with pytest.raises(LimitReached):
+            update(pair[0].principal_id, "", lambda: {"owner_id": row[-2].principal_id})
+        assert update(pair[0].principal_id, "", lambda: {"owner_id": row[-3].principal_id})
 
 
 def test_who_is_disabled_is_refused_until_enabled_again(installation: Installation, admin: str) -> None:

@@ -209,8 +209,15 @@ def test_a15_nobody_puts_more_into_a_role_than_they_may_do_everywhere(rules: Rul
         assert refusal.value.metadata["permissions"] == "aliases.write, runs.write"
         with pytest.raises(GrantTooWide):
             rules.roles.update("wide", "", lambda: {"permissions": ["runs.read", "runs.delete", "runs.write"]})
+        with pytest.raises(GrantTooWide) as taken:
+            rules.roles.update("wide", "", lambda: {"permissions": ["runs.read"]})
+        with pytest.raises(GrantTooWide):
+            rules.roles.delete("wide")
         rules.roles.create("mine", "", ["runs.read"], ONCE)
-        rules.roles.update("wide", "", lambda: {"permissions": ["runs.read"]})
+        rules.roles.update("mine", "", lambda: {"permissions": ["roles.write"]})
+        rules.roles.delete("mine")
+
+    assert taken.value.metadata["permissions"] == "runs.delete"
 
 
 def test_the_caps_of_a_credential_count(rules: Rules, ann: str) -> None:

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+import sqlalchemy as sa
 
 from modelry_server.access.domain.workspaces import Workspaces
 from modelry_server.access.entities import Quotas, Workspace
@@ -130,11 +131,31 @@ def test_what_is_judged_after_the_caller_is_not_judged_for_a_stranger(installati
 
     with installation.by(text, Permission.WORKSPACES_CREATE):
         stranger = installation.workspaces
-        with pytest.raises(WorkspaceNotFound):
-            stranger.update("default", "wrong etag", changes)
+        for name in ("default", "not-there"):
+            with pytest.raises(WorkspaceNotFound):
+                stranger.update(name, "wrong etag", changes)
         with pytest.raises(PermissionMissing):
             stranger.create("default", "x" * 6000, ONCE)
         assert stranger.page("", 9) == []
+
+
+def test_a_stranger_is_judged_before_the_workspace_is_looked_for(installation: Installation) -> None:
+    _, text = installation.token(installation.principal("eve"))
+    asked: list[str] = []
+
+    def note(connection: object, cursor: object, statement: str, *rest: object) -> None:
+        asked.append(statement)
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    try:
+        with installation.by(text, Permission.WORKSPACES_WRITE):
+            for look in (installation.workspaces.get, lambda name: installation.workspaces.update(name, "", dict)):
+                with pytest.raises(WorkspaceNotFound):
+                    look("default")
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", note)
+
+    assert not [statement for statement in asked if "FROM workspaces" in statement]
 
 
 def test_quotas_are_changed_by_who_may_create_workspaces(installation: Installation) -> None:

@@ -88,6 +88,7 @@ def _create_tokens() -> None:
         sa.Column("workspaces", sa.Text, nullable=False),
         sa.Column("create_time", sa.BigInteger, nullable=False),
         sa.Column("expire_time", sa.BigInteger, nullable=False),
+        sa.Column("lifetime_ms", sa.BigInteger, nullable=False),
         sa.Column("last_use_time", sa.BigInteger, nullable=True),
         sa.Column("revoke_time", sa.BigInteger, nullable=True),
         sa.Index("tokens_by_principal", "principal_id", "create_time", "token_id"),
@@ -138,6 +139,11 @@ def _create_records() -> None:
         sa.Column("bootstrap_digest", sa.Text, nullable=False),
     )
     op.bulk_insert(state, [{"id": 1, "revision": 0, "audit_sequence": 0, "audit_digest": "", "bootstrap_digest": ""}])
+    op.create_table(
+        "used_bootstrap_tokens",
+        sa.Column("digest", _DIGEST, primary_key=True),
+        sa.Column("use_time", sa.BigInteger, nullable=False),
+    )
     op.create_table(
         "access_audit_records",
         sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),

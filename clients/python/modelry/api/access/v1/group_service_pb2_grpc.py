@@ -119,9 +119,10 @@ class GroupServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteGroup(self, request, context):
-        """Deletes a group with the bindings of its roles. Deleting is final.
+        """Deletes a group with the bindings of its roles. Deleting is final. Nobody takes away more than they may do.
 
-        Errors: `FIELD_INVALID`; `GROUP_NOT_FOUND`; `LAST_ADMINISTRATOR`.
+        Errors: `FIELD_INVALID`; `GROUP_NOT_FOUND`; `GRANT_TOO_WIDE` (the group has more than the caller);
+        `LAST_ADMINISTRATOR`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -137,9 +138,10 @@ class GroupServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RemoveGroupMembers(self, request, context):
-        """Removes members from a group. Members that it does not have are no error.
+        """Removes members from a group. Members that it does not have are no error. Nobody takes away more than they may do.
 
-        Errors: `FIELD_INVALID`; `GROUP_NOT_FOUND`; `LAST_ADMINISTRATOR`.
+        Errors: `FIELD_INVALID`; `GROUP_NOT_FOUND`; `GRANT_TOO_WIDE` (the group has more than the caller);
+        `LAST_ADMINISTRATOR`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

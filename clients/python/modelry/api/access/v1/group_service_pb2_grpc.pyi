@@ -38,9 +38,10 @@ class GroupServiceStub:
     Errors: `FIELD_INVALID`; `GROUP_NOT_FOUND`; `ETAG_MISMATCH`.
     """
     DeleteGroup: _grpc.UnaryUnaryMultiCallable[_group_service_pb2.DeleteGroupRequest, _group_service_pb2.DeleteGroupResponse]
-    """Deletes a group with the bindings of its roles. Deleting is final.
+    """Deletes a group with the bindings of its roles. Deleting is final. Nobody takes away more than they may do.
 
-    Errors: `FIELD_INVALID`; `GROUP_NOT_FOUND`; `LAST_ADMINISTRATOR`.
+    Errors: `FIELD_INVALID`; `GROUP_NOT_FOUND`; `GRANT_TOO_WIDE` (the group has more than the caller);
+    `LAST_ADMINISTRATOR`.
     """
     AddGroupMembers: _grpc.UnaryUnaryMultiCallable[_group_service_pb2.AddGroupMembersRequest, _group_service_pb2.AddGroupMembersResponse]
     """Adds members to a group. Members that it has already stay.
@@ -48,9 +49,10 @@ class GroupServiceStub:
     Errors: `FIELD_INVALID`; `GROUP_NOT_FOUND`; `PRINCIPAL_NOT_FOUND`; `GROUP_CYCLE`; `GRANT_TOO_WIDE`; `LIMIT_REACHED`.
     """
     RemoveGroupMembers: _grpc.UnaryUnaryMultiCallable[_group_service_pb2.RemoveGroupMembersRequest, _group_service_pb2.RemoveGroupMembersResponse]
-    """Removes members from a group. Members that it does not have are no error.
+    """Removes members from a group. Members that it does not have are no error. Nobody takes away more than they may do.
 
-    Errors: `FIELD_INVALID`; `GROUP_NOT_FOUND`; `LAST_ADMINISTRATOR`.
+    Errors: `FIELD_INVALID`; `GROUP_NOT_FOUND`; `GRANT_TOO_WIDE` (the group has more than the caller);
+    `LAST_ADMINISTRATOR`.
     """
     ListGroupMembers: _grpc.UnaryUnaryMultiCallable[_group_service_pb2.ListGroupMembersRequest, _group_service_pb2.ListGroupMembersResponse]
     """Lists the members of a group: groups by name, then principals by id.
@@ -112,9 +114,10 @@ class GroupServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _group_service_pb2.DeleteGroupRequest,
         context: _grpc.ServicerContext,
     ) -> _group_service_pb2.DeleteGroupResponse:
-        """Deletes a group with the bindings of its roles. Deleting is final.
+        """Deletes a group with the bindings of its roles. Deleting is final. Nobody takes away more than they may do.
 
-        Errors: `FIELD_INVALID`; `GROUP_NOT_FOUND`; `LAST_ADMINISTRATOR`.
+        Errors: `FIELD_INVALID`; `GROUP_NOT_FOUND`; `GRANT_TOO_WIDE` (the group has more than the caller);
+        `LAST_ADMINISTRATOR`.
         """
 
     @_abc_1.abstractmethod
@@ -134,9 +137,10 @@ class GroupServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _group_service_pb2.RemoveGroupMembersRequest,
         context: _grpc.ServicerContext,
     ) -> _group_service_pb2.RemoveGroupMembersResponse:
-        """Removes members from a group. Members that it does not have are no error.
+        """Removes members from a group. Members that it does not have are no error. Nobody takes away more than they may do.
 
-        Errors: `FIELD_INVALID`; `GROUP_NOT_FOUND`; `LAST_ADMINISTRATOR`.
+        Errors: `FIELD_INVALID`; `GROUP_NOT_FOUND`; `GRANT_TOO_WIDE` (the group has more than the caller);
+        `LAST_ADMINISTRATOR`.
         """
 
     @_abc_1.abstractmethod

@@ -79,7 +79,9 @@ class Principal(_message.Message):
     external_id: _builtins.str
     """The id that the issuer gives: the claim `sub`, or the name in the certificate."""
     owner_id: _builtins.str
-    """The principal who answers for a service account: may make and revoke its tokens. Empty: administrators only."""
+    """The principal who answers for a service account: may make and revoke its tokens. Empty: administrators only. Who
+    signs in by an issuer has none: it makes tokens itself.
+    """
     disabled: _builtins.bool
     """Whether the principal is disabled: all of its credentials are refused."""
     etag: _builtins.str

@@ -210,7 +210,7 @@ class CreatePrincipalRequest(_message.Message):
     external_id: _builtins.str
     """The id that the issuer gives. Required with `issuer`. At most 250 characters."""
     owner_id: _builtins.str
-    """The owner of a service account. A person has none."""
+    """The owner of a service account. A person has none, and neither has who signs in by an issuer."""
     request_id: _builtins.str
     """Makes the call idempotent: within 24 hours the same id answers with what the first call made, in its
     current state. At most 64 characters.

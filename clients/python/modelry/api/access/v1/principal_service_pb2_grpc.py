@@ -82,7 +82,8 @@ class PrincipalServiceServicer(object):
 
     def CreateAdministrator(self, request, context):
         """Makes the first administrator of an installation: a person, with the role `admin` everywhere and an API token. Only
-        the bootstrap token may call it. The bootstrap token can't be used again afterwards.
+        the bootstrap token may call it, and never again afterwards. One that the server's settings give counts once also
+        where there are administrators, so that nobody is locked out for good.
 
         Errors: `FIELD_INVALID`; `PRINCIPAL_EXISTS`.
         """
@@ -93,8 +94,8 @@ class PrincipalServiceServicer(object):
     def CreatePrincipal(self, request, context):
         """Creates a principal. People who sign in at an issuer need not be created before, unless its settings say so.
 
-        Errors: `FIELD_INVALID`; `PRINCIPAL_EXISTS`; `PRINCIPAL_NOT_FOUND` (the owner); `REQUEST_ID_REUSED`;
-        `REQUEST_IN_FLIGHT`.
+        Errors: `FIELD_INVALID`; `PRINCIPAL_EXISTS`; `PRINCIPAL_NOT_FOUND` (the owner); `LIMIT_REACHED` (ten own
+        each other in a row); `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -120,10 +121,12 @@ class PrincipalServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def UpdatePrincipal(self, request, context):
-        """Changes the display name or the owner of a principal, or disables or enables it.
+        """Changes the display name or the owner of a principal, or disables or enables it. The owner, and whether it is
+        disabled, are changed only by who may do all that the principal may, and all that it owns: so nobody gets or takes
+        away more than they could give.
 
-        Errors: `FIELD_INVALID`; `PRINCIPAL_NOT_FOUND`; `ETAG_MISMATCH`; `GRANT_TOO_WIDE` (the account that gets an owner may
-        do more than the caller); `LAST_ADMINISTRATOR`.
+        Errors: `FIELD_INVALID`; `PRINCIPAL_NOT_FOUND`; `ETAG_MISMATCH`; `LIMIT_REACHED` (ten own each other in a row);
+        `GRANT_TOO_WIDE` (the principal, or what it owns, may do more than the caller); `LAST_ADMINISTRATOR`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -23,15 +23,16 @@ class PrincipalServiceStub:
     """
     CreateAdministrator: _grpc.UnaryUnaryMultiCallable[_principal_service_pb2.CreateAdministratorRequest, _principal_service_pb2.CreateAdministratorResponse]
     """Makes the first administrator of an installation: a person, with the role `admin` everywhere and an API token. Only
-    the bootstrap token may call it. The bootstrap token can't be used again afterwards.
+    the bootstrap token may call it, and never again afterwards. One that the server's settings give counts once also
+    where there are administrators, so that nobody is locked out for good.
 
     Errors: `FIELD_INVALID`; `PRINCIPAL_EXISTS`.
     """
     CreatePrincipal: _grpc.UnaryUnaryMultiCallable[_principal_service_pb2.CreatePrincipalRequest, _principal_service_pb2.CreatePrincipalResponse]
     """Creates a principal. People who sign in at an issuer need not be created before, unless its settings say so.
 
-    Errors: `FIELD_INVALID`; `PRINCIPAL_EXISTS`; `PRINCIPAL_NOT_FOUND` (the owner); `REQUEST_ID_REUSED`;
-    `REQUEST_IN_FLIGHT`.
+    Errors: `FIELD_INVALID`; `PRINCIPAL_EXISTS`; `PRINCIPAL_NOT_FOUND` (the owner); `LIMIT_REACHED` (ten own
+    each other in a row); `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
     """
     GetPrincipal: _grpc.UnaryUnaryMultiCallable[_principal_service_pb2.GetPrincipalRequest, _principal_service_pb2.GetPrincipalResponse]
     """Reads a principal. Who may add members somewhere may read all; others may read themselves and the service accounts
@@ -45,10 +46,12 @@ class PrincipalServiceStub:
     Errors: `FIELD_INVALID`; `PAGE_TOKEN_INVALID`.
     """
     UpdatePrincipal: _grpc.UnaryUnaryMultiCallable[_principal_service_pb2.UpdatePrincipalRequest, _principal_service_pb2.UpdatePrincipalResponse]
-    """Changes the display name or the owner of a principal, or disables or enables it.
+    """Changes the display name or the owner of a principal, or disables or enables it. The owner, and whether it is
+    disabled, are changed only by who may do all that the principal may, and all that it owns: so nobody gets or takes
+    away more than they could give.
 
-    Errors: `FIELD_INVALID`; `PRINCIPAL_NOT_FOUND`; `ETAG_MISMATCH`; `GRANT_TOO_WIDE` (the account that gets an owner may
-    do more than the caller); `LAST_ADMINISTRATOR`.
+    Errors: `FIELD_INVALID`; `PRINCIPAL_NOT_FOUND`; `ETAG_MISMATCH`; `LIMIT_REACHED` (ten own each other in a row);
+    `GRANT_TOO_WIDE` (the principal, or what it owns, may do more than the caller); `LAST_ADMINISTRATOR`.
     """
 
 class PrincipalServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -72,7 +75,8 @@ class PrincipalServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _grpc.ServicerContext,
     ) -> _principal_service_pb2.CreateAdministratorResponse:
         """Makes the first administrator of an installation: a person, with the role `admin` everywhere and an API token. Only
-        the bootstrap token may call it. The bootstrap token can't be used again afterwards.
+        the bootstrap token may call it, and never again afterwards. One that the server's settings give counts once also
+        where there are administrators, so that nobody is locked out for good.
 
         Errors: `FIELD_INVALID`; `PRINCIPAL_EXISTS`.
         """
@@ -85,8 +89,8 @@ class PrincipalServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _principal_service_pb2.CreatePrincipalResponse:
         """Creates a principal. People who sign in at an issuer need not be created before, unless its settings say so.
 
-        Errors: `FIELD_INVALID`; `PRINCIPAL_EXISTS`; `PRINCIPAL_NOT_FOUND` (the owner); `REQUEST_ID_REUSED`;
-        `REQUEST_IN_FLIGHT`.
+        Errors: `FIELD_INVALID`; `PRINCIPAL_EXISTS`; `PRINCIPAL_NOT_FOUND` (the owner); `LIMIT_REACHED` (ten own
+        each other in a row); `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
         """
 
     @_abc_1.abstractmethod
@@ -118,10 +122,12 @@ class PrincipalServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _principal_service_pb2.UpdatePrincipalRequest,
         context: _grpc.ServicerContext,
     ) -> _principal_service_pb2.UpdatePrincipalResponse:
-        """Changes the display name or the owner of a principal, or disables or enables it.
+        """Changes the display name or the owner of a principal, or disables or enables it. The owner, and whether it is
+        disabled, are changed only by who may do all that the principal may, and all that it owns: so nobody gets or takes
+        away more than they could give.
 
-        Errors: `FIELD_INVALID`; `PRINCIPAL_NOT_FOUND`; `ETAG_MISMATCH`; `GRANT_TOO_WIDE` (the account that gets an owner may
-        do more than the caller); `LAST_ADMINISTRATOR`.
+        Errors: `FIELD_INVALID`; `PRINCIPAL_NOT_FOUND`; `ETAG_MISMATCH`; `LIMIT_REACHED` (ten own each other in a row);
+        `GRANT_TOO_WIDE` (the principal, or what it owns, may do more than the caller); `LAST_ADMINISTRATOR`.
         """
 
 def add_PrincipalServiceServicer_to_server(servicer: PrincipalServiceServicer, server: _grpc.Server) -> None: ...

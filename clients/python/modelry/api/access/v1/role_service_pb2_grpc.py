@@ -112,7 +112,8 @@ class RoleServiceServicer(object):
     def UpdateRole(self, request, context):
         """Changes the description or the permissions of a role, for all who have it.
 
-        Errors: `FIELD_INVALID`; `ROLE_NOT_FOUND`; `ROLE_BUILTIN`; `ETAG_MISMATCH`; `GRANT_TOO_WIDE`.
+        Errors: `FIELD_INVALID`; `ROLE_NOT_FOUND`; `ROLE_BUILTIN`; `ETAG_MISMATCH`; `GRANT_TOO_WIDE` (by
+        what is put in or taken out).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -121,7 +122,8 @@ class RoleServiceServicer(object):
     def DeleteRole(self, request, context):
         """Deletes a role that nobody has. Deleting is final.
 
-        Errors: `FIELD_INVALID`; `ROLE_NOT_FOUND`; `ROLE_BUILTIN`; `ROLE_IN_USE`.
+        Errors: `FIELD_INVALID`; `ROLE_NOT_FOUND`; `ROLE_BUILTIN`; `GRANT_TOO_WIDE` (the role has more than the caller);
+        `ROLE_IN_USE`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

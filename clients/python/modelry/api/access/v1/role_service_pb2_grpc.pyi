@@ -35,12 +35,14 @@ class RoleServiceStub:
     UpdateRole: _grpc.UnaryUnaryMultiCallable[_role_service_pb2.UpdateRoleRequest, _role_service_pb2.UpdateRoleResponse]
     """Changes the description or the permissions of a role, for all who have it.
 
-    Errors: `FIELD_INVALID`; `ROLE_NOT_FOUND`; `ROLE_BUILTIN`; `ETAG_MISMATCH`; `GRANT_TOO_WIDE`.
+    Errors: `FIELD_INVALID`; `ROLE_NOT_FOUND`; `ROLE_BUILTIN`; `ETAG_MISMATCH`; `GRANT_TOO_WIDE` (by
+    what is put in or taken out).
     """
     DeleteRole: _grpc.UnaryUnaryMultiCallable[_role_service_pb2.DeleteRoleRequest, _role_service_pb2.DeleteRoleResponse]
     """Deletes a role that nobody has. Deleting is final.
 
-    Errors: `FIELD_INVALID`; `ROLE_NOT_FOUND`; `ROLE_BUILTIN`; `ROLE_IN_USE`.
+    Errors: `FIELD_INVALID`; `ROLE_NOT_FOUND`; `ROLE_BUILTIN`; `GRANT_TOO_WIDE` (the role has more than the caller);
+    `ROLE_IN_USE`.
     """
     CreateRoleBinding: _grpc.UnaryUnaryMultiCallable[_role_service_pb2.CreateRoleBindingRequest, _role_service_pb2.CreateRoleBindingResponse]
     """Binds a role. Nobody can give more than they may do themselves at that place.
@@ -109,7 +111,8 @@ class RoleServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _role_service_pb2.UpdateRoleResponse:
         """Changes the description or the permissions of a role, for all who have it.
 
-        Errors: `FIELD_INVALID`; `ROLE_NOT_FOUND`; `ROLE_BUILTIN`; `ETAG_MISMATCH`; `GRANT_TOO_WIDE`.
+        Errors: `FIELD_INVALID`; `ROLE_NOT_FOUND`; `ROLE_BUILTIN`; `ETAG_MISMATCH`; `GRANT_TOO_WIDE` (by
+        what is put in or taken out).
         """
 
     @_abc_1.abstractmethod
@@ -120,7 +123,8 @@ class RoleServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _role_service_pb2.DeleteRoleResponse:
         """Deletes a role that nobody has. Deleting is final.
 
-        Errors: `FIELD_INVALID`; `ROLE_NOT_FOUND`; `ROLE_BUILTIN`; `ROLE_IN_USE`.
+        Errors: `FIELD_INVALID`; `ROLE_NOT_FOUND`; `ROLE_BUILTIN`; `GRANT_TOO_WIDE` (the role has more than the caller);
+        `ROLE_IN_USE`.
         """
 
     @_abc_1.abstractmethod

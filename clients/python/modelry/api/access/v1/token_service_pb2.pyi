@@ -48,8 +48,9 @@ class CreateTokenRequest(_message.Message):
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When it ends. Default: in 90 days, or as the server's settings say. A token that is made by means of another token
-        can't outlive that one.
+        """When it ends. Default: in 90 days, or as the server's settings say; in seven days, the most that is possible, if it
+        is the first one of a person and made by another one. A token that is made by means of another token can't outlive
+        that one.
         """
 
     def __init__(
@@ -218,7 +219,10 @@ class RotateTokenRequest(_message.Message):
     """The id. Empty: the token by which the caller is known."""
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When the token ends from now on. Default: as that of CreateToken."""
+        """When the token ends from now on. By means of the token itself: at most as long from now as it was made for; a first
+        one, which somebody else made, as long as the server's settings say for a token that says nothing. By other
+        credentials, as in CreateToken. Default: as that of CreateToken, within this.
+        """
 
     def __init__(
         self,

@@ -18,11 +18,14 @@ class TokenServiceStub:
     def __init__(self, channel: _grpc.Channel) -> None: ...
     CreateToken: _grpc.UnaryUnaryMultiCallable[_token_service_pb2.CreateTokenRequest, _token_service_pb2.CreateTokenResponse]
     """Creates a token of the caller, or of a service account that the caller owns or administers. Administrators also
-    create the first token of a person who can't sign in at an issuer. Its text is in this answer only: if the answer is
-    lost, revoke the token and create another one.
+    create the first token of a person who can't sign in at an issuer: it is an invitation, which ends after at most
+    seven days, and which the person rotates. Who signs in by an issuer, or by a certificate, makes tokens without help.
+    The text is in this answer only: if the answer is lost, revoke the token and create another one.
 
     Errors: `FIELD_INVALID`; `PRINCIPAL_NOT_FOUND`; `PRINCIPAL_DISABLED`; `ROLE_NOT_FOUND`; `GRANT_TOO_WIDE` (more than
-    the token of the caller may do); `LIMIT_REACHED`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
+    the token of the caller may do; its principal, or what it owns, may do more than an administrator who is not its
+    owner; the caller is known by the text before a rotation); `LIMIT_REACHED`; `REQUEST_ID_REUSED`;
+    `REQUEST_IN_FLIGHT`.
     """
     GetToken: _grpc.UnaryUnaryMultiCallable[_token_service_pb2.GetTokenRequest, _token_service_pb2.GetTokenResponse]
     """Reads a token of the caller; who may read all tokens reads any.
@@ -36,20 +39,26 @@ class TokenServiceStub:
     """
     RotateToken: _grpc.UnaryUnaryMultiCallable[_token_service_pb2.RotateTokenRequest, _token_service_pb2.RotateTokenResponse]
     """Gives a token of the caller a new text and a new end. Its id, its caps and its principal stay. The text before it is
-    accepted for ten minutes more, or until its own end.
+    accepted for ten minutes more, or until its own end, but makes and rotates no tokens: who has found an old text does
+    not get a new one. If the answer is lost, another credential rotates the token again.
 
-    Errors: `FIELD_INVALID`; `TOKEN_NOT_FOUND`; `GRANT_TOO_WIDE` (more than the token of the caller may do).
+    Errors: `FIELD_INVALID`; `TOKEN_NOT_FOUND`; `GRANT_TOO_WIDE` (more than the token of the caller may do; its
+    principal, or what it owns, may do more than an administrator who is not its owner; the caller is known by the text
+    before a rotation).
     """
     RevokeToken: _grpc.UnaryUnaryMultiCallable[_token_service_pb2.RevokeTokenRequest, _token_service_pb2.RevokeTokenResponse]
     """Revokes a token, for ever. Revoking it again changes nothing. Within five seconds it is refused everywhere, and its
-    open streams end.
+    open streams end. A token of another one is revoked by its owner, or with the permission `tokens.revoke`.
 
-    Errors: `FIELD_INVALID`; `TOKEN_NOT_FOUND`.
+    Errors: `FIELD_INVALID`; `TOKEN_NOT_FOUND`; `GRANT_TOO_WIDE` (another token, which may do more than that of the
+    caller).
     """
     RevokeTokens: _grpc.UnaryUnaryMultiCallable[_token_service_pb2.RevokeTokensRequest, _token_service_pb2.RevokeTokensResponse]
-    """Revokes all tokens of a principal. Tokens of an issuer that were issued until now are refused, too.
+    """Revokes all tokens of a principal. Tokens of an issuer that were issued until now are refused, too. Those of another
+    one are revoked by its owner, or with the permission `tokens.revoke`.
 
-    Errors: `FIELD_INVALID`; `PRINCIPAL_NOT_FOUND`.
+    Errors: `FIELD_INVALID`; `PRINCIPAL_NOT_FOUND`; `GRANT_TOO_WIDE` (by a capped token, which would end those that may
+    do more; RevokeToken revokes itself).
     """
 
 class TokenServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -62,11 +71,14 @@ class TokenServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _grpc.ServicerContext,
     ) -> _token_service_pb2.CreateTokenResponse:
         """Creates a token of the caller, or of a service account that the caller owns or administers. Administrators also
-        create the first token of a person who can't sign in at an issuer. Its text is in this answer only: if the answer is
-        lost, revoke the token and create another one.
+        create the first token of a person who can't sign in at an issuer: it is an invitation, which ends after at most
+        seven days, and which the person rotates. Who signs in by an issuer, or by a certificate, makes tokens without help.
+        The text is in this answer only: if the answer is lost, revoke the token and create another one.
 
         Errors: `FIELD_INVALID`; `PRINCIPAL_NOT_FOUND`; `PRINCIPAL_DISABLED`; `ROLE_NOT_FOUND`; `GRANT_TOO_WIDE` (more than
-        the token of the caller may do); `LIMIT_REACHED`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
+        the token of the caller may do; its principal, or what it owns, may do more than an administrator who is not its
+        owner; the caller is known by the text before a rotation); `LIMIT_REACHED`; `REQUEST_ID_REUSED`;
+        `REQUEST_IN_FLIGHT`.
         """
 
     @_abc_1.abstractmethod
@@ -98,9 +110,12 @@ class TokenServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _grpc.ServicerContext,
     ) -> _token_service_pb2.RotateTokenResponse:
         """Gives a token of the caller a new text and a new end. Its id, its caps and its principal stay. The text before it is
-        accepted for ten minutes more, or until its own end.
+        accepted for ten minutes more, or until its own end, but makes and rotates no tokens: who has found an old text does
+        not get a new one. If the answer is lost, another credential rotates the token again.
 
-        Errors: `FIELD_INVALID`; `TOKEN_NOT_FOUND`; `GRANT_TOO_WIDE` (more than the token of the caller may do).
+        Errors: `FIELD_INVALID`; `TOKEN_NOT_FOUND`; `GRANT_TOO_WIDE` (more than the token of the caller may do; its
+        principal, or what it owns, may do more than an administrator who is not its owner; the caller is known by the text
+        before a rotation).
         """
 
     @_abc_1.abstractmethod
@@ -110,9 +125,10 @@ class TokenServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _grpc.ServicerContext,
     ) -> _token_service_pb2.RevokeTokenResponse:
         """Revokes a token, for ever. Revoking it again changes nothing. Within five seconds it is refused everywhere, and its
-        open streams end.
+        open streams end. A token of another one is revoked by its owner, or with the permission `tokens.revoke`.
 
-        Errors: `FIELD_INVALID`; `TOKEN_NOT_FOUND`.
+        Errors: `FIELD_INVALID`; `TOKEN_NOT_FOUND`; `GRANT_TOO_WIDE` (another token, which may do more than that of the
+        caller).
         """
 
     @_abc_1.abstractmethod
@@ -121,9 +137,11 @@ class TokenServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _token_service_pb2.RevokeTokensRequest,
         context: _grpc.ServicerContext,
     ) -> _token_service_pb2.RevokeTokensResponse:
-        """Revokes all tokens of a principal. Tokens of an issuer that were issued until now are refused, too.
+        """Revokes all tokens of a principal. Tokens of an issuer that were issued until now are refused, too. Those of another
+        one are revoked by its owner, or with the permission `tokens.revoke`.
 
-        Errors: `FIELD_INVALID`; `PRINCIPAL_NOT_FOUND`.
+        Errors: `FIELD_INVALID`; `PRINCIPAL_NOT_FOUND`; `GRANT_TOO_WIDE` (by a capped token, which would end those that may
+        do more; RevokeToken revokes itself).
         """
 
 def add_TokenServiceServicer_to_server(servicer: TokenServiceServicer, server: _grpc.Server) -> None: ...
