@@ -73,6 +73,14 @@ class Bootstrap:
                     f"characters and their checksum; make one with `{HOW_TO_MAKE}`"
                 ]
             )
+        try:
+            self._ensure(given)
+        except OSError as error:
+            raise ConfigurationInvalid(
+                [f"{self._file}: the bootstrap token can't be read, written or removed: {error}"]
+            ) from error
+
+    def _ensure(self, given: str) -> None:
         with self._db.write() as tx:
             journal.begin(tx)
             known = state.bootstrap_digest(tx)
@@ -174,10 +182,12 @@ def _bind(tx: Transaction, principal: Principal, now: int) -> None:
 
 
 def _write_private(file: Path, text: str) -> None:
-    """Writes a file that only this user can read. It is there whole or not at all, and replaces none.
+    """Writes a file that only this user can read, and makes its folder. It is there whole or not at all, and replaces
+    none.
 
     Raises FileExistsError, and the other errors of the system.
     """
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)  # mode 0600, O_EXCL
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as made:

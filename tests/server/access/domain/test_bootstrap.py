@@ -237,3 +237,22 @@ def test_what_a_start_that_was_broken_off_has_left_is_replaced(db: Database, ins
     assert written_text(installation.folder) != left
     with pytest.raises(CredentialInvalid):
         installation.identities.identity(left)
+
+
+def test_the_data_folder_is_made_where_nothing_else_has_made_it(installation: Installation) -> None:
+    elsewhere = replace(installation, folder=installation.folder / "of" / "access")
+
+    elsewhere.bootstrap.ensure()
+
+    assert stat.S_IMODE(elsewhere.folder.stat().st_mode) == 0o700
+    assert installation.identities.identity(written_text(elsewhere.folder)).identity.is_bootstrap
+
+
+def test_what_is_in_the_way_of_the_file_is_told_and_stays(installation: Installation) -> None:
+    (installation.folder / FILE).mkdir()
+
+    with pytest.raises(ConfigurationInvalid, match=FILE):
+        installation.bootstrap.ensure()
+
+    assert (installation.folder / FILE).is_dir()
+    assert not digest(installation)
