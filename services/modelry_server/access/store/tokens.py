@@ -78,12 +78,15 @@ def in_force(tx: Transaction, principal_id: str, now: int) -> list[str]:
 def note_uses(tx: Transaction, token_ids: Collection[str], now: int) -> int:
     """Notes that tokens were used now. Returns how many of them there are.
 
+    Services tell of uses some seconds later. Of a token that was revoked meanwhile the use was before that.
+
     The rows are locked in the order of their ids: two who note the same ones never wait for each other in a circle.
     """
     wanted = sa.select(tokens.c.token_id).where(tokens.c.token_id.in_(token_ids))
     there = list(tx.execute(wanted.order_by(tokens.c.token_id).with_for_update()).scalars())
-    is_later = sa.or_(tokens.c.last_use_time.is_(None), tokens.c.last_use_time < now)
-    tx.execute(sa.update(tokens).where(tokens.c.token_id.in_(there), is_later).values(last_use_time=now))
+    use = sa.case((tokens.c.revoke_time < now, tokens.c.revoke_time), else_=now)
+    is_later = sa.or_(tokens.c.last_use_time.is_(None), tokens.c.last_use_time < use)
+    tx.execute(sa.update(tokens).where(tokens.c.token_id.in_(there), is_later).values(last_use_time=use))
     return len(there)
 
 

@@ -450,6 +450,22 @@ def test_a_use_is_noted_and_never_set_back(installation: Installation) -> None:
         assert installation.tokens.get(token.token_id).last_use_time == later
 
 
+def test_a_use_that_is_told_late_is_not_after_the_revocation(installation: Installation) -> None:
+    clock = installation.clock
+    ada = installation.principal("ada")
+    token, text = installation.token(ada)
+    _, other = installation.token(ada)
+    with installation.by(text):
+        installation.tokens.revoke(token.token_id)
+
+    clock.advance(5_000)
+    installation.tokens.note_uses([token.token_id])
+
+    with installation.by(other):
+        told = installation.tokens.get(token.token_id)
+    assert told.last_use_time == told.revoke_time == clock.now() - 5_000
+
+
 def test_many_who_note_the_same_uses_do_not_wait_for_each_other_in_a_circle(installation: Installation) -> None:
     ada = installation.principal("ada")
     ids = [installation.token(ada)[0].token_id for _ in range(20)]
