@@ -171,7 +171,7 @@ def test_services_with_an_address_of_their_own_get_the_token_of_the_environment(
         ("line\nbreak", "a line break"),
         ("schlüssel", "not ASCII"),
         ("Bearer abc", "give the token alone"),
-        ("x" * (LONGEST + 1), "at most 16384"),
+        ("x" * (LONGEST + 1), f"at most {LONGEST}"),
     ],
 )
 def test_what_can_not_be_a_token_is_refused_and_not_shown(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-LONGEST = 16_384
-"""How many letters a token may have."""
+LONGEST = 8192
+"""How many letters a token may have. Servers refuse longer ones."""
 
 
 @dataclass(frozen=True, slots=True)
