@@ -205,7 +205,7 @@ class TooManyStreams(ResourceExhausted):
 
     def __init__(self, limit: int, of_one: int) -> None:
         super().__init__(
-            f"too many open streams: at most {limit} on the server, and {of_one} on one connection; try again later",
+            f"too many open streams: at most {limit} on the server, and {of_one} of one caller; try again later",
             limit=limit,
             of_one=of_one,
         )

@@ -84,13 +84,18 @@ class ServerConfig:
     log_level: str = setting("info", "What is logged.", choices=("debug", "info", "warning", "error"))
     workers: int = setting(
         16,
-        "Calls that are at work at once, for each listener. One connection has at most half. At most half of them are "
-        "searches, and a quarter searches of one connection.",
+        "Calls that are at work at once, for each listener. One caller has at most half. At most half of them are "
+        "searches, and a quarter searches of one caller. A caller is a principal, or without authentication a "
+        "connection.",
         least=2,
         most=256,
     )
     streams: int = setting(
-        256, "Streams that may be open at once, for each listener. One connection has at most half.", least=2, most=1000
+        256,
+        "Streams that may be open at once, for each listener. One caller has at most half: a principal, or without "
+        "authentication a connection.",
+        least=2,
+        most=1000,
     )
     connections: int = setting(
         2000,

@@ -39,8 +39,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_REQUEST_IN_FLIGHT: _ErrorReason.ValueType  # 5
     """ABORTED: a call with the same `request_id` is being worked on. Send it again."""
     ERROR_REASON_TOO_MANY_STREAMS: _ErrorReason.ValueType  # 6
-    """RESOURCE_EXHAUSTED: too many streams are open, on the server or on this connection. Details: RetryInfo. Metadata:
-    `limit` (on the server), `of_one` (on one connection).
+    """RESOURCE_EXHAUSTED: too many streams are open, on the server or of this caller: the principal, or without
+    authentication the connection. Details: RetryInfo. Metadata: `limit` (on the server), `of_one` (of one caller).
     """
     ERROR_REASON_SERVICE_UNAVAILABLE: _ErrorReason.ValueType  # 7
     """UNAVAILABLE: another Modelry service, which this call needs, does not answer, or can't now. Metadata: `service`,
@@ -236,8 +236,8 @@ ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 4
 ERROR_REASON_REQUEST_IN_FLIGHT: ErrorReason.ValueType  # 5
 """ABORTED: a call with the same `request_id` is being worked on. Send it again."""
 ERROR_REASON_TOO_MANY_STREAMS: ErrorReason.ValueType  # 6
-"""RESOURCE_EXHAUSTED: too many streams are open, on the server or on this connection. Details: RetryInfo. Metadata:
-`limit` (on the server), `of_one` (on one connection).
+"""RESOURCE_EXHAUSTED: too many streams are open, on the server or of this caller: the principal, or without
+authentication the connection. Details: RetryInfo. Metadata: `limit` (on the server), `of_one` (of one caller).
 """
 ERROR_REASON_SERVICE_UNAVAILABLE: ErrorReason.ValueType  # 7
 """UNAVAILABLE: another Modelry service, which this call needs, does not answer, or can't now. Metadata: `service`,
