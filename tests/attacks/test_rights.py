@@ -135,6 +135,7 @@ def test_a08_who_may_register_but_not_read_the_run_gets_no_version_of_it(scene: 
 
 
 def _bound(scene: Scene, who: Who, role: str, to: str, place: access.Place | None = None) -> str:
+    place = place or access.Place(everywhere=True)
     request = access.CreateRoleBindingRequest(role=role, principal_id=to, place=place)
     return scene.refusal(who, BIND, request).code
 

@@ -222,7 +222,7 @@ def test_a_login_gets_the_new_secret_of_its_token(installation: Installation, gr
     before = file.read_text()
 
     other = grace.run("token", "create").stdout.strip()
-    grace.read("token", "rotate", MODELRY_TOKEN=other)
+    other = grace.run("token", "rotate", MODELRY_TOKEN=other).stdout.strip()
     untouched = file.read_text()
     rotated = grace.run("token", "rotate")
 

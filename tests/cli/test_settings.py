@@ -26,7 +26,7 @@ def test_help_lists_every_setting(command: list[str]) -> None:
 def test_help_says_which_numbers_a_setting_takes() -> None:
     shown = CliRunner().invoke(app, ["server", "--help"], env={"COLUMNS": "400"}).stdout
 
-    assert "searches of one connection. From 2 to 256. Default: 16." in shown
+    assert "without authentication a connection. From 2 to 256. Default: 16." in shown
 
 
 def test_every_command_has_help() -> None:

@@ -177,6 +177,7 @@ def test_a_role_that_caps_a_token_that_can_be_used_stays(rules: Rules, ann: str)
         "role_cap": "clerk",
         "workspaces": "[]",
         "create_time": now,
+        "lifetime_ms": 10,
     }
     others = [
         {"token_id": "1" * 32, "digest": "1", "expire_time": now + 10, "revoke_time": None},
