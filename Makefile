@@ -131,7 +131,8 @@ endef
 
 # What takes more than a third of the time of all tests, and has a target of its own. Faults are timed, and run alone.
 SLOW := tests/python/files tests/python/fluent tests/python/packaging/test_checking.py \
-	tests/python/packaging/test_shared_machines.py tests/python/recording tests/python/transport tests/cli/test_up.py tests/examples tests/docs
+	tests/python/packaging/test_shared_machines.py tests/python/recording tests/python/transport tests/python/credentials \
+	tests/cli/test_authentication.py tests/cli/test_login.py tests/cli/test_up.py tests/examples tests/docs
 FAULTS := tests/faults
 
 # Two processes, each with parts of its own: servers, PostgreSQL, MinIO. PARALLEL= runs all in one.
@@ -142,7 +143,7 @@ test: setup minio-if-possible oidc-provider ## run the tests: SQLite, a real Pos
 	$(BIN)/python -m pytest --durations=10 $(PARALLEL) $(patsubst %,--ignore=%,$(SLOW) $(FAULTS))
 
 .PHONY: test-faults
-test-faults: setup minio-if-possible oidc-provider ## run the tests that kill, starve and fork, those of runs, delivery, examples and pages: some 18 minutes
+test-faults: setup minio-if-possible oidc-provider ## run the tests that kill, starve and fork, those of runs, delivery, logins, examples and pages: some 20 minutes
 	$(BIN)/python -m pytest --durations=10 $(FAULTS)
 	$(BIN)/python -m pytest --durations=10 $(PARALLEL) $(SLOW)
 

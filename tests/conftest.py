@@ -129,17 +129,26 @@ ON_ONE = (
 
 
 @pytest.fixture(scope="session", params=DEPLOYMENTS)
-def deployment(request: pytest.FixtureRequest, parts_folder: Path) -> Iterator[deployments.Deployment]:
+def deployment(request: pytest.FixtureRequest) -> deployments.Deployment:
     """The platform at work, kept for all tests: use names of your own in it, and leave its processes alone."""
-    name, kind = request.param.split("-")
-    if kind == "sqlite":
-        with deployments.running(name, parts_folder / request.param) as running:
-            yield running
-        return
-    server: postgres.PostgresServer = request.getfixturevalue("postgres_server")
+    running: deployments.Deployment = request.getfixturevalue(request.param.replace("-", "_"))
+    return running
+
+
+# Fixtures of their own, without parameters: pytest ends one with parameters whenever the next file begins with another.
+@pytest.fixture(scope="session")
+def all_sqlite(parts_folder: Path) -> Iterator[deployments.Deployment]:
+    """The deployment in one process."""
+    with deployments.running("all", parts_folder / "all-sqlite") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def split_postgres(parts_folder: Path, postgres_server: postgres.PostgresServer) -> Iterator[deployments.Deployment]:
+    """The deployment in four processes."""
     with (
-        server.database() as url,
-        deployments.running(name, parts_folder / request.param, dict.fromkeys(ROOMS, url)) as running,
+        postgres_server.database() as url,
+        deployments.running("split", parts_folder / "split-postgres", dict.fromkeys(ROOMS, url)) as running,
     ):
         yield running
 

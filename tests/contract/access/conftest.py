@@ -129,23 +129,36 @@ def in_seconds(seconds: float) -> Timestamp:
 
 
 @pytest.fixture(scope="session", params=DEPLOYMENTS)
-def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(request: pytest.FixtureRequest) -> World:
     """The platform at work with callers who are known: use things of your own in it, and leave `root` alone."""
-    yield from _at_work(request, tmp_path_factory.mktemp("locked"))
+    found: World = request.getfixturevalue("world_" + request.param.replace("-", "_"))
+    return found
+
+
+@pytest.fixture(scope="session")
+def world_all_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """That in one process."""
+    with locked("all", tmp_path_factory.mktemp("locked")) as platform:
+        yield World(platform)
+
+
+@pytest.fixture(scope="session")
+def world_split_postgres(tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer) -> Iterator[World]:
+    """That in four processes."""
+    yield from _split(tmp_path_factory.mktemp("locked"), postgres_server)
 
 
 @pytest.fixture(scope="module", params=DEPLOYMENTS)
 def lonely(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """As `world`, with no other administrator than `root`: make none that stays."""
-    yield from _at_work(request, tmp_path_factory.mktemp("lonely"))
-
-
-def _at_work(request: pytest.FixtureRequest, folder: Path) -> Iterator[World]:
-    name, kind = request.param.split("-")
-    if kind == "sqlite":
-        with locked(name, folder) as platform:
-            yield World(platform)
+    folder = tmp_path_factory.mktemp("lonely")
+    if request.param == "split-postgres":
+        yield from _split(folder, request.getfixturevalue("postgres_server"))
         return
-    server: PostgresServer = request.getfixturevalue("postgres_server")
-    with server.database() as url, locked(name, folder, database_urls=dict.fromkeys(ROOMS, url)) as platform:
+    with locked("all", folder) as platform:
+        yield World(platform)
+
+
+def _split(folder: Path, server: PostgresServer) -> Iterator[World]:
+    with server.database() as url, locked("split", folder, database_urls=dict.fromkeys(ROOMS, url)) as platform:
         yield World(platform)
