@@ -24,7 +24,7 @@ from modelry_server.kernel.requests.idempotency import Request, Requests
 from modelry_server.kernel.requests.paging import Found, SortValue
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import Transaction
-from modelry_server.permissions import INSTALLATION_ONLY, Permission
+from modelry_server.permissions import Permission
 
 CHANGEABLE = ("display_name", "owner_id", "disabled")
 """The fields that an update can change."""
@@ -317,11 +317,11 @@ def _granted(bound: Sequence[grant_store.Bound], identity: Identity, workspace: 
     """What roles allow by means of a credential, by place. What its caps take off is not there."""
     found: dict[Place, tuple[set[str], set[str]]] = {}
     for each in bound:
-        permissions = set(rights.at(each.place, rights.permissions_of(each)))
+        permissions = rights.permissions_of(each)
         if identity.permission_cap is not None:
             permissions &= identity.permission_cap
         for place in _places(each.place, identity.workspace_cap, workspace):
-            if allowed := permissions - INSTALLATION_ONLY if place.workspace else permissions:
+            if allowed := rights.at(place, permissions):
                 roles, all_of_them = found.setdefault(place, (set(), set()))
                 roles.add(each.role)
                 all_of_them |= allowed

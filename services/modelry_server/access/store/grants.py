@@ -50,7 +50,24 @@ def _bound(rows: Iterable[Any]) -> list[Bound]:
     return found
 
 
-_joined = (
+def _with_all_above(groups: sa.CTE) -> sa.CTE:
+    """Groups, and all that they are in. UNION leaves out what was found before: circles end, too."""
+    return groups.union(
+        sa.select(_m.group_name).join(groups, sa.and_(_m.member == groups.c.name, _m.is_group == sa.true()))
+    )
+
+
+def _bindings(*, principals: sa.ColumnElement[bool], groups: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """The roles of subjects that meet a condition, in the order in which they were bound."""
+    return (
+        sa.select(_b.role, _b.workspace, _b.experiment_id, _b.model_id, roles.c.permissions)
+        .outerjoin_from(role_bindings, roles, roles.c.name == _b.role)
+        .where(sa.or_(sa.and_(principals, _b.is_group == sa.false()), sa.and_(groups, _b.is_group == sa.true())))
+        .order_by(_b.binding_id)
+    )
+
+
+_all_joined = _with_all_above(
     sa.select(_m.group_name.label("name"))
     .where(
         sa.or_(
@@ -60,41 +77,20 @@ _joined = (
     )
     .cte("joined", recursive=True)
 )
-# UNION leaves out what was found before, so this would end even if groups were in each other.
-_all_joined = _joined.union(
-    sa.select(_m.group_name).join(_joined, sa.and_(_m.member == _joined.c.name, _m.is_group == sa.true()))
-)
 _GROUPS = sa.select(_all_joined.c.name)
-_BOUND = (
-    sa.select(_b.role, _b.workspace, _b.experiment_id, _b.model_id, roles.c.permissions)
-    .outerjoin_from(role_bindings, roles, roles.c.name == _b.role)
-    .where(
-        sa.or_(
-            sa.and_(_b.subject == sa.bindparam("principal"), _b.is_group == sa.false()),
-            sa.and_(_b.subject.in_(sa.bindparam("groups", expanding=True)), _b.is_group == sa.true()),
-        )
-    )
-    .order_by(_b.binding_id)
+_BOUND = _bindings(
+    principals=_b.subject == sa.bindparam("principal"),
+    groups=_b.subject.in_(sa.bindparam("groups", expanding=True)),
 )
 
 _owned = sa.select(_p.principal_id).where(_p.principal_id == sa.bindparam("principal")).cte("owned", recursive=True)
 _all_owned = _owned.union(sa.select(_p.principal_id).join(_owned, _p.owner_id == _owned.c.principal_id))
-_of_owned = (
+_all_of_owned = _with_all_above(
     sa.select(_m.group_name.label("name"))
     .join(_all_owned, sa.and_(_m.member == _all_owned.c.principal_id, _m.is_group == sa.false()))
     .cte("of_owned", recursive=True)
 )
-_all_of_owned = _of_owned.union(
-    sa.select(_m.group_name).join(_of_owned, sa.and_(_m.member == _of_owned.c.name, _m.is_group == sa.true()))
-)
-_REACHED = (
-    sa.select(_b.role, _b.workspace, _b.experiment_id, _b.model_id, roles.c.permissions)
-    .outerjoin_from(role_bindings, roles, roles.c.name == _b.role)
-    .where(
-        sa.or_(
-            sa.and_(_b.subject.in_(sa.select(_all_owned.c.principal_id)), _b.is_group == sa.false()),
-            sa.and_(_b.subject.in_(sa.select(_all_of_owned.c.name)), _b.is_group == sa.true()),
-        )
-    )
-    .order_by(_b.binding_id)
+_REACHED = _bindings(
+    principals=_b.subject.in_(sa.select(_all_owned.c.principal_id)),
+    groups=_b.subject.in_(sa.select(_all_of_owned.c.name)),
 )
