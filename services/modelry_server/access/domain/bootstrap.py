@@ -7,8 +7,6 @@ One in the settings counts also where there are administrators, who may have los
 settings owns the database anyway. Each makes one administrator, and is remembered.
 """
 
-import os
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +23,7 @@ from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.config import ConfigurationInvalid, Secret
 from modelry_server.kernel.errors import CredentialInvalid
 from modelry_server.kernel.ids import new_id
+from modelry_server.kernel.private_files import write_once
 from modelry_server.kernel.requests.fields import Fields
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import Transaction
@@ -147,7 +146,7 @@ class Bootstrap:
         # What a start that was broken off has left in the file was never in force.
         self._remove_file()
         text = new_text(TextKind.BOOTSTRAP)
-        _write_private(self._file, text)
+        write_once(self._file, f"{text}\n")
         _log.warning("bootstrap.token", file=str(self._file), right="make the first administrator with it")
         return digest_of(text)
 
@@ -179,21 +178,3 @@ def _bind(tx: Transaction, principal: Principal, now: int) -> None:
         forget=Changed(principal_id=principal.principal_id),
     )
     journal.write(tx, change, now=now)
-
-
-def _write_private(file: Path, text: str) -> None:
-    """Writes a file that only this user can read, and makes its folder. It is there whole or not at all, and replaces
-    none.
-
-    Raises FileExistsError, and the other errors of the system.
-    """
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)  # mode 0600, O_EXCL
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as made:
-            made.write(f"{text}\n")
-            made.flush()
-            os.fsync(made.fileno())
-        os.link(name, file)
-    finally:
-        os.unlink(name)

@@ -3,12 +3,12 @@
 They sign with it for whom they call (`vouching.py`). Services on one machine share it as a file in the data folder.
 """
 
-import os
 import secrets
 from contextlib import suppress
 from pathlib import Path
 
 from modelry_server.kernel.config import ConfigurationInvalid
+from modelry_server.kernel.private_files import write_once
 
 SHORTEST = 32
 """The least number of characters of a key."""
@@ -33,9 +33,9 @@ def shared_key(folder: Path) -> str:
     """
     file = folder / _FILE
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not file.exists():
-            _write(file)
+            with suppress(FileExistsError):  # another process has created it first
+                write_once(file, new_key())
         key = file.read_text(encoding="utf-8").strip()
         others = file.stat().st_mode & 0o077
     except (OSError, UnicodeDecodeError) as error:
@@ -49,17 +49,3 @@ def shared_key(folder: Path) -> str:
             [f"{file}: holds no key of {SHORTEST} or more characters; delete it, and the next start makes a new one"]
         )
     return key
-
-
-def _write(file: Path) -> None:
-    """Creates the file with a random key in one step. If another process created it first, that file is kept."""
-    made = file.with_name(f"{_FILE}.{secrets.token_hex(8)}")
-    try:
-        with open(os.open(made, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as opened:
-            opened.write(new_key())
-            opened.flush()
-            os.fsync(opened.fileno())
-        with suppress(FileExistsError):
-            os.link(made, file)
-    finally:
-        made.unlink(missing_ok=True)
