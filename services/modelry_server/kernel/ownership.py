@@ -69,6 +69,23 @@ def make_private(file: Path) -> None:
         file.chmod(found.st_mode & 0o700)
 
 
+def write_private(file: Path, text: str) -> None:
+    """Writes a file that only this user can read, and makes its folder.
+
+    The file is there whole or not at all, and replaces none. Raises FileExistsError and other OSErrors.
+    """
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)  # mode 0600, O_EXCL
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as made:
+            made.write(text)
+            made.flush()
+            os.fsync(made.fileno())
+        os.link(name, file)
+    finally:
+        os.unlink(name)
+
+
 def lock(file: Path) -> int:
     """Takes a file, such as a socket, for this process until the returned descriptor is closed.
 

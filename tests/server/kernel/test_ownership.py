@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import pytest
 
-from modelry_server.kernel.ownership import folder_problem, make_private
+from modelry_server.kernel.ownership import folder_problem, make_private, write_private
 
 
 @pytest.mark.parametrize("mode", [0o700, 0o755])
@@ -89,3 +90,25 @@ def test_a_folder_that_can_not_be_made_is_told_with_the_reason(tmp_path: Path) -
     assert folder_problem(tmp_path / "file" / "data").startswith(
         f"is not there, and can't be made in {tmp_path / 'file'}: Not a directory"
     )
+
+
+def test_a_file_and_its_folder_are_for_this_user_alone(tmp_path: Path) -> None:
+    file = tmp_path / "of" / "data" / "secret"
+
+    write_private(file, "text")
+
+    assert file.read_text() == "text"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_what_is_there_is_not_replaced_and_nothing_is_left(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    write_private(file, "first")
+
+    with pytest.raises(FileExistsError):
+        write_private(file, "second")
+
+    assert file.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [file]

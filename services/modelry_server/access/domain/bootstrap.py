@@ -23,7 +23,7 @@ from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.config import ConfigurationInvalid, Secret
 from modelry_server.kernel.errors import CredentialInvalid
 from modelry_server.kernel.ids import new_id
-from modelry_server.kernel.private_files import write_once
+from modelry_server.kernel.ownership import write_private
 from modelry_server.kernel.requests.fields import Fields
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import Transaction
@@ -146,7 +146,7 @@ class Bootstrap:
         # What a start that was broken off has left in the file was never in force.
         self._remove_file()
         text = new_text(TextKind.BOOTSTRAP)
-        write_once(self._file, f"{text}\n")
+        write_private(self._file, f"{text}\n")
         _log.warning("bootstrap.token", file=str(self._file), right="make the first administrator with it")
         return digest_of(text)
 

@@ -6,8 +6,8 @@ import grpc
 
 from modelry.api.access import v1 as api
 from modelry_server.access.domain.audit import Audit
-from modelry_server.audit_messages import message
 from modelry_server.kernel.requests.paging import Pager
+from modelry_server.kernel.transport.audit_messages import message
 
 
 class AuditService(api.AuditServiceServicer):

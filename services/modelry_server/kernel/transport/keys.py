@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from modelry_server.kernel.config import ConfigurationInvalid
-from modelry_server.kernel.private_files import write_once
+from modelry_server.kernel.ownership import write_private
 
 SHORTEST = 32
 """The least number of characters of a key."""
@@ -35,7 +35,7 @@ def shared_key(folder: Path) -> str:
     try:
         if not file.exists():
             with suppress(FileExistsError):  # another process has created it first
-                write_once(file, new_key())
+                write_private(file, new_key())
         key = file.read_text(encoding="utf-8").strip()
         others = file.stat().st_mode & 0o077
     except (OSError, UnicodeDecodeError) as error:

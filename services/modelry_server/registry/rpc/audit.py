@@ -5,8 +5,8 @@ from functools import partial
 import grpc
 
 from modelry.api.registry import v1 as api
-from modelry_server.audit_messages import message
 from modelry_server.kernel.requests.paging import Pager
+from modelry_server.kernel.transport.audit_messages import message
 from modelry_server.registry.domain.audit import Audit
 
 
