@@ -101,6 +101,7 @@ def test_a_file_that_has_begun_ends_although_the_quota_is_lower_by_now(deploymen
     with ThreadPoolExecutor(1) as pool:
         ending = pool.submit(client.send, slowly())
         has_begun.wait(30)
+        client.write(another, {"small.bin": b"1"})  # on the same connection, so after the header of the slow one
         eventually(lambda: _holds_back(client, another))
         set_quotas(deployment, workspace, stored_bytes=100)
         eventually(lambda: not _is_written(client, another, 101))
