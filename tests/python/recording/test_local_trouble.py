@@ -247,6 +247,35 @@ def test_ctrl_c_while_the_process_waits_at_its_end_loses_nothing(
     assert "run `modelry sync`" in said
 
 
+EARLY_CTRL_C = """
+import atexit, signal, sys
+import modelry
+signal.signal(signal.SIGINT, signal.default_int_handler)
+modelry.start_run()
+modelry.flush(20)
+modelry.log_param("p", 1)
+
+def interrupt(frame, event, argument):
+    if event == "call" and frame.f_code.co_name == "at_exit":
+        sys.setprofile(None)
+        signal.raise_signal(signal.SIGINT)
+
+atexit.register(sys.setprofile, interrupt)  # called just before the SDK's own
+"""
+
+
+def test_ctrl_c_just_before_the_end_of_the_process_is_told_loses_nothing(
+    own_on_sqlite: Deployment, spool: Path
+) -> None:
+    client = Client(own_on_sqlite.address)
+
+    done = run_script(EARLY_CTRL_C, own_on_sqlite.address, spool)
+    sync.deliver(own_on_sqlite.address, folder=spool)
+
+    assert "KeyboardInterrupt" in done.stderr
+    assert [(run.status, run.params) for run in client.runs.search()] == [("FINISHED", {"p": "1"})]
+
+
 def test_a_signal_whose_handler_raises_nothing_ends_no_delivery_at_the_end(
     own_on_sqlite: Deployment, spool: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

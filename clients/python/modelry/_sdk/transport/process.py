@@ -101,6 +101,7 @@ class Process:
         self.left_by_interrupt = False
         """Whether a KeyboardInterrupt that nobody caught ends this process."""
         self._exit_prepared_in = 0
+        self._is_told_of_exit = False
         self._ends = False
         self._hurries = False
         """Whether Ctrl-C came before the exit, so that there it is not waited for a server."""
@@ -196,9 +197,17 @@ class Process:
         At Ctrl-C they hurry: what is not delivered then is in the spool. Where handlers of signals ran meanwhile, they
         are told once more, since a handler may have logged to one that had been told.
         """
-        self._tell(lambda part: part.at_exit())
+        with held_back():
+            self._is_told_of_exit = True
+            self._tell(lambda part: part.at_exit())
         if self.left_by_interrupt:
             _end_as_interrupted()
+
+    def at_exit_if_cut_short(self) -> None:
+        """Does what `at_exit` does, in a hurry, if Ctrl-C came before that could hold it back."""
+        if not self._is_told_of_exit:
+            self._hurries = True
+            self.at_exit()
 
     def _at_exit_of_child(self) -> None:
         """Tells the parts that a child of `multiprocessing` ends, and once more after its other threads.
@@ -258,7 +267,7 @@ class Process:
     def after_fork_in_child(self) -> None:
         """Makes this the state of a forked child."""
         self.inherits_grpc = self.inherits_grpc or "grpc" in sys.modules
-        self._ends = self._hurries = self.left_by_interrupt = False
+        self._ends = self._hurries = self.left_by_interrupt = self._is_told_of_exit = False
         for part in list(self._parts.values()):
             part.after_fork_in_child()
 
@@ -366,6 +375,8 @@ def _after_fork_in_child() -> None:
 
 _inherited = _Inherited()
 _made_before_forks: list[Callable[[], object]] = []
+# Python goes on with what was registered before if one is cut short by what the handler of a signal raises.
+atexit.register(lambda: _current.at_exit_if_cut_short())
 atexit.register(lambda: _current.at_exit())
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_before_fork)
