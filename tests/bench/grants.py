@@ -40,7 +40,7 @@ def filled(db: Database, principals: int, bindings: int, joined: int) -> list[st
     """Writes rows of a large installation; the ids of its principals."""
     chance = random.Random(7)
     people = [new_id() for _ in range(principals)]
-    groups = [f"group-{number}" for number in range(max(6, principals // 10))]
+    groups = [f"group-{number}" for number in range(max(3 * joined, principals // 10))]
     third = len(groups) // 3
     times = {"description": "", "create_time": 1, "update_time": 1, "revision": 1}
     same = {"display_name": "", "issuer": "", "external_id": "", "owner_id": "", "not_before": 0, "is_disabled": False}
