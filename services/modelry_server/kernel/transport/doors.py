@@ -10,11 +10,19 @@ from dataclasses import replace
 from typing import Protocol
 
 import grpc
+import prometheus_client
 
 from modelry_server.kernel.access import Kind
 from modelry_server.kernel.authority import Authority, Known
 from modelry_server.kernel.caller import Caller, Credential
-from modelry_server.kernel.errors import CredentialInvalid, CredentialMissing, ModelryError, PermissionMissing
+from modelry_server.kernel.errors import (
+    CredentialInvalid,
+    CredentialMissing,
+    ModelryError,
+    PermissionMissing,
+    TooManyFailures,
+)
+from modelry_server.kernel.telemetry import Log
 from modelry_server.kernel.transport.client_certificates import client_certificate
 from modelry_server.kernel.transport.limits.failures import Failures
 
@@ -26,6 +34,11 @@ LONGEST = 8192
 _SCHEME = "bearer "
 _GRACE_S = 1.0  # for a stream at work to end with the reason, before it is cancelled
 _HOW = "send one entry `authorization: Bearer <token>`"
+_log = Log("doors")
+
+refused_total = prometheus_client.Counter(
+    "modelry_rpc_credentials_refused_total", "Calls refused because of who called, by reason.", ["reason"]
+)
 
 
 class Doors:
@@ -41,14 +54,22 @@ class Doors:
 
         Raises CredentialMissing, CredentialInvalid, TooManyFailures, ServiceUnavailable.
         """
-        given = [value for name, value in context.invocation_metadata() if name == METADATA]
-        if not given:
-            return "", self._by_certificate(context)
-        bearer = bearer_of(given)
+        try:
+            given = [value for name, value in context.invocation_metadata() if name == METADATA]
+            return self._by_token(context, bearer_of(given)) if given else ("", self._by_certificate(context))
+        except (CredentialMissing, CredentialInvalid, TooManyFailures) as error:
+            refused_total.labels(error.reason).inc()
+            raise
+
+    def _by_token(self, context: grpc.ServicerContext, bearer: str) -> tuple[str, Known]:
         peer = context.peer() or ""
         is_new = not self.authority.has_judged(bearer)
         if is_new:
-            self._failures.check(peer, bearer)
+            try:
+                self._failures.check(peer, bearer)
+            except TooManyFailures:
+                _log.seldom("rpc.too_many_failures", per="", peer=peer)
+                raise
         try:
             return bearer, self.authority.identify(bearer)
         except CredentialInvalid:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc
+import prometheus_client
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
@@ -19,6 +20,10 @@ WARN_DAYS = 14
 
 _DAY_MS = 86_400_000
 _log = Log("tls")
+
+certificate_ends = prometheus_client.Gauge(
+    "modelry_certificate_expiry_timestamp_seconds", "When the certificate of the server ends; 0 without TLS."
+)
 
 
 class FileUnusable(Exception):
@@ -76,6 +81,7 @@ class ServerTls:
         self._lock = threading.Lock()
         self._seen = _contents(files)
         self._pair = _pair(files, self._seen)
+        certificate_ends.set(self._pair.ends.timestamp())
         self._warned_at: int | None = None
 
     def credentials(self, *, of_clients: bool = False) -> grpc.ServerCredentials:
@@ -106,6 +112,7 @@ class ServerTls:
                     _log.error("tls.files_refused", file=str(problem.file), message=problem.why, kept=kept)
                 else:
                     self._warned_at = None
+                    certificate_ends.set(self._pair.ends.timestamp())
                     _log.info("tls.certificate_read", fingerprint=self._pair.fingerprint, ends=self._pair.ends)
             return self._pair
 

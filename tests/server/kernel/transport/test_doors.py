@@ -12,6 +12,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from prometheus_client import REGISTRY
 
 from modelry.api.access import v1 as access
 from modelry.api.tracking import v1 as tracking
@@ -19,6 +20,8 @@ from modelry_server.kernel import caller
 from modelry_server.kernel.access import Access, Place
 from modelry_server.kernel.authority import Authority, Changed
 from modelry_server.kernel.caller import Caller, Credential
+from modelry_server.kernel.telemetry import Log
+from modelry_server.kernel.transport import doors
 from modelry_server.kernel.transport.limits import failures
 from tests.parts.eventually import eventually
 from tests.parts.refusal import Refusal, refused, unpacked
@@ -193,6 +196,27 @@ def test_a19_who_guesses_is_slowed_down_without_a_question_and_who_is_known_is_n
         assert (late.code, late.reason, late.retry) == ("RESOURCE_EXHAUSTED", "TOO_MANY_FAILURES", True)
         assert len(book.asked) == asked
         assert ask(channel, "x", metadata=bearer(TOKEN)) == "x"
+
+
+def test_a19_metrics_and_the_log_tell_of_guesses(
+    stage: Stage, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doors, "_log", Log("doors"))  # which has not said it in the last minute
+    reasons = ("CREDENTIAL_MISSING", "CREDENTIAL_INVALID", "TOO_MANY_FAILURES")
+
+    def counts() -> list[float]:
+        name = "modelry_rpc_credentials_refused_total"
+        return [REGISTRY.get_sample_value(name, {"reason": reason}) or 0.0 for reason in reasons]
+
+    before = counts()
+    with grpc.insecure_channel(stage.address) as channel:
+        refusal(channel, ())
+        for number in range(failures.OF_ADDRESS + 2):
+            refusal(channel, bearer(f"guess-{number}"))
+
+    assert [now - was for now, was in zip(counts(), before, strict=True)] == [1, failures.OF_ADDRESS, 2]
+    [told] = [record for record in caplog.records if record.message == "rpc.too_many_failures"]
+    assert told.levelname == "WARNING"
 
 
 def test_a19_tokens_that_begin_alike_are_slowed_down_from_wherever_they_come() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import grpc
 import pytest
+from prometheus_client import REGISTRY
 
 from modelry.api.tracking import v1 as tracking
 from modelry.internal.artifacts import v1 as internal
@@ -198,6 +199,20 @@ def test_a_key_may_be_read_by_a_group(pair: Pair, mode: int) -> None:
     assert ServerTls(files(pair)).present().fingerprint == pair.fingerprint()
 
 
+def _ends_by_metrics() -> float | None:
+    return REGISTRY.get_sample_value("modelry_certificate_expiry_timestamp_seconds")
+
+
+def test_metrics_tell_when_a_new_certificate_ends(authority: Authority, pair: Pair) -> None:
+    tls = ServerTls(files(pair))
+    ends = datetime.now(UTC).replace(microsecond=0) + timedelta(days=400)
+
+    pair.replace(authority.issue("newer", ends=ends))
+    tls.look()
+
+    assert _ends_by_metrics() == ends.timestamp()
+
+
 @pytest.mark.parametrize(
     ("left", "said"),
     [
@@ -224,6 +239,7 @@ def test_a_certificate_that_ends_is_warned_of_once_a_day(
     tls.look()
 
     assert first == same_day == ([said] if said else [])
+    assert _ends_by_metrics() == (now + left).replace(microsecond=0).timestamp()
     if said:
         assert [record.message for record in caplog.records] == [said] * 2
         fields: Any = caplog.records[0]
