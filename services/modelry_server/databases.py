@@ -63,11 +63,14 @@ def require_same_locks(databases: Mapping[str, Database], config: Config) -> Non
     server = config.server
     opened = []
     for room, db in databases.items():
-        if server.authentication == "required" or server.drop_authentication:
-            if db.has_mark(_LOCKED) == server.drop_authentication:
-                db.set_mark(_LOCKED, on=not server.drop_authentication)
+        if server.authentication == "required":
+            if not db.has_mark(_LOCKED):
+                db.set_mark(_LOCKED, on=True)
         elif db.has_mark(_LOCKED):
-            opened.append(room)
+            if server.drop_authentication:
+                db.set_mark(_LOCKED, on=False)
+            else:
+                opened.append(room)
     if opened:
         raise ConfigurationInvalid(
             [

@@ -124,3 +124,19 @@ def test_what_was_used_with_authentication_is_not_opened_without_unless_that_is_
     opened(authentication="required")
     opened(drop_authentication="true")
     opened()
+    opened(authentication="required")
+    opened(authentication="required", drop_authentication="true")  # never comes so far, see below
+    with pytest.raises(ConfigurationInvalid, match="callers of this installation have to say who they are"):
+        opened()
+
+
+def test_a_setting_that_drops_authentication_is_not_left_behind_where_it_is_required(tmp_path: Path) -> None:
+    flags = {"server.data-folder": str(tmp_path), "server.authentication": "required"}
+    flags["server.drop-authentication"] = "true"
+
+    found = [*mistakes("all", load(Config, environment={}, flags=flags))]
+
+    assert found == [
+        "server.drop_authentication = True: server.authentication = 'required' keeps authentication; take one of them "
+        "out (drop_authentication is for a single start with authentication = 'none')"
+    ]

@@ -34,7 +34,8 @@ class ServerConfig:
     drop_authentication: bool = setting(
         False,
         "`true` says: this installation had authentication, and everybody who reaches it may do everything from now "
-        "on. Without it, databases that were used with authentication are not opened without.",
+        "on. Without it, databases that were used with authentication are not opened without. For one start with "
+        "`authentication = 'none'`; with `'required'` it is refused.",
     )
     tls_certificate_file: str = setting(
         "",
