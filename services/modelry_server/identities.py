@@ -17,7 +17,13 @@ from modelry.internal.access import v1 as api
 from modelry_server.kernel import caller
 from modelry_server.kernel.authority import FRESH_S, Authority, Changed, Grants, Known
 from modelry_server.kernel.caller import Credential, Identity
-from modelry_server.kernel.errors import CredentialInvalid, ModelryError, Unauthenticated
+from modelry_server.kernel.errors import (
+    CredentialInvalid,
+    DeadlinePassed,
+    ModelryError,
+    ServiceUnavailable,
+    Unavailable,
+)
 from modelry_server.kernel.jobs import Job
 from modelry_server.kernel.transport.channel import Neighbour, Watched
 from modelry_server.kernel.transport.server import Callers
@@ -48,7 +54,7 @@ class Identities:
         self._stub = neighbour.stub(api.IdentityServiceStub)
 
     def identity(self, bearer: str) -> Known:
-        """Whose token it is. Raises CREDENTIAL_INVALID, ServiceUnavailable."""
+        """Whose token it is. Raises CREDENTIAL_INVALID, Unavailable."""
         return self._known(api.GetIdentityRequest(bearer=bearer))
 
     def certificate(self, names: tuple[str, ...], fingerprint: str, expire_time: float) -> Known:
@@ -82,10 +88,13 @@ class Identities:
         try:
             with caller.using(itself):
                 return self._neighbour.call(method, request)
-        except Unauthenticated as error:
+        except ModelryError as error:
             if error.reason == CredentialInvalid.reason:
                 raise CredentialInvalid(error.message) from None
-            raise
+            if isinstance(error, (Unavailable, DeadlinePassed)):
+                raise
+            # Whatever else access says is no fault of the call, which may come again: the client keeps it until then.
+            raise ServiceUnavailable(self._neighbour.name, self._neighbour.address, error.reason) from error
 
 
 class Watcher:
@@ -157,13 +166,12 @@ def _identity(given: api.Identity) -> Identity:
     )
 
 
-def _grants(given: Iterable[api.GrantAt], groups: Iterable[str]) -> Grants:
+def _grants(given: Iterable[api.Grants], groups: Iterable[str]) -> Grants:
     everywhere: frozenset[str] = frozenset()
     workspaces: dict[str, frozenset[str]] = {}
     experiments: dict[tuple[str, str], frozenset[str]] = {}
     models: dict[tuple[str, str], frozenset[str]] = {}
-    for each in given:
-        place, permissions = each.place, frozenset(each.permissions)
+    for permissions, place in ((frozenset(each.permissions), place) for each in given for place in each.places):
         if len(UnknownFieldSet(place)):
             continue  # a part of a later release: taken for what is around it, it would give too much
         if place.experiment_id:

@@ -139,6 +139,15 @@ def test_without_access_nothing_kept_is_believed_for_long_and_nobody_is_let_thro
         asking.neighbour.close()
 
 
+def test_what_access_cant_answer_is_no_fault_of_the_call(asking: Asking) -> None:
+    groups = frozenset(f"group-{number}" for number in range(1001))  # more than access takes
+
+    with pytest.raises(ServiceUnavailable) as refusal:
+        Identities(asking.neighbour).grants("0" * 32, groups)
+
+    assert refusal.value.metadata["cause"] == "FIELD_INVALID"
+
+
 def test_what_a_caller_may_do_is_asked_by_the_service_itself(platform: Locked, asking: Asking) -> None:
     """Else access would have to ask what the caller may do, before it answers that, and so on."""
     identity = asking.authority.identify(platform.somebody("reader").secret).identity

@@ -274,6 +274,22 @@ def test_who_am_i_says_who_calls_by_what_and_what_it_may_do(world: World) -> Non
     assert list(world.refused(api.WhoAmIRequest(workspace="A B"), me).violations) == ["workspace"]
 
 
+def test_who_am_i_pages_what_the_caller_may_do(world: World) -> None:
+    places = [api.Place(workspace=world.locked.workspace()) for _ in range(3)]
+    me = world.locked.somebody("reader", places[0])
+    for place in places[1:]:
+        world.ask(api.CreateRoleBindingRequest(role="writer", principal_id=me.principal_id, place=place))
+
+    first = world.ask(api.WhoAmIRequest(page_size=2), me)
+    rest = world.ask(api.WhoAmIRequest(page_size=2, page_token=first.next_page_token), me)
+
+    assert (len(first.grants), len(rest.grants), rest.next_page_token) == (2, 1, "")
+    found = {each.place.workspace for each in [*first.grants, *rest.grants]}
+    assert found == {place.workspace for place in places}
+    with_other = api.WhoAmIRequest(workspace=places[0].workspace, page_token=first.next_page_token)
+    assert world.refused(with_other, me).reason == "PAGE_TOKEN_INVALID"
+
+
 def test_who_am_i_leaves_out_what_the_caps_of_the_token_take_off(world: World) -> None:
     here, there = world.locked.workspace(), world.locked.workspace()
     capped = world.locked.somebody("admin", role_cap="reader", workspaces=[here])

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 
-from modelry_server.access.domain import administrators, journal, roles, width
+from modelry_server.access.domain import administrators, grants, journal, roles, width
 from modelry_server.access.domain.journal import Change, Value
-from modelry_server.access.entities import Member, RoleBinding
+from modelry_server.access.entities import Member, Role, RoleBinding
 from modelry_server.access.errors import (
     GroupNotFound,
     PrincipalDisabled,
@@ -23,14 +23,19 @@ from modelry_server.kernel import caller
 from modelry_server.kernel.access import INSTALLATION, Access, Place, Within, WorkspaceNotFound
 from modelry_server.kernel.authority import Changed
 from modelry_server.kernel.clock import Clock
-from modelry_server.kernel.errors import PermissionMissing
+from modelry_server.kernel.errors import FieldInvalid, LimitReached, PermissionMissing
 from modelry_server.kernel.ids import new_id
-from modelry_server.kernel.requests.fields import Fields
+from modelry_server.kernel.requests.fields import Fields, shown
 from modelry_server.kernel.requests.idempotency import Request, Requests
 from modelry_server.kernel.requests.paging import Found, SortValue
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.permissions import Permission
+
+MOST_OF_ONE = 500
+"""The most bindings of one principal or group in a workspace. All of them are looked at when it calls."""
+MOST = 10_000
+"""The most bindings in a workspace."""
 
 _WORKSPACE_LENGTH = 63
 _SEEING = (Permission.MEMBERS_READ, Permission.MEMBERS_WRITE)
@@ -58,7 +63,7 @@ class Bindings:
         """Binds a role.
 
         Raises WorkspaceNotFound, PermissionMissing, FieldInvalid, RoleNotFound, PrincipalNotFound, PrincipalDisabled,
-        GroupNotFound, GrantTooWide, RoleBindingExists.
+        GroupNotFound, GrantTooWide, RoleBindingExists, LimitReached.
         """
         self._access.require(draft.place)
         with Fields() as fields:
@@ -74,9 +79,11 @@ class Bindings:
             role = roles.find(tx, draft.role)
             _require_workspace(tx, draft.place)
             _require_subject(tx, binding.subject)
+            _require_meaning(role, draft.place)
             width.require(self._access, draft.place, role.permissions)
             if not store.add(tx, binding):
                 return None
+            _require_room(tx, binding)
             journal.write(tx, _change("role_binding.created", binding, after=_content(binding)), now=now)
             return binding.binding_id, binding
 
@@ -184,6 +191,26 @@ def _require_subject(tx: Transaction, subject: Member) -> None:
         raise PrincipalNotFound(subject.name)
     if is_disabled:
         raise PrincipalDisabled(subject.name)
+
+
+def _require_meaning(role: Role, place: Place) -> None:
+    """Raises FieldInvalid if nothing that the role allows means something at the place."""
+    if not grants.at(place, frozenset(role.permissions)):
+        told = ", ".join(role.permissions)
+        fault = f"{shown(role.name)} has only permissions for the whole installation ({told}); bind it everywhere"
+        raise FieldInvalid({"place": fault})
+
+
+def _require_room(tx: Transaction, binding: RoleBinding) -> None:
+    """Raises LimitReached if a new binding, which is written already, is one too many in its workspace."""
+    workspace = binding.place.workspace
+    if not workspace:
+        return
+    if (of_one := store.count(tx, workspace, binding.subject)) > MOST_OF_ONE:
+        what = f"roles of {'this group' if binding.subject.is_group else 'this principal'} in the workspace"
+        raise LimitReached("place", f"{what} (bind one for the whole workspace instead)", of_one, MOST_OF_ONE)
+    if (total := store.count(tx, workspace)) > MOST:
+        raise LimitReached("place", "role bindings in the workspace (bind roles to groups instead)", total, MOST)
 
 
 def _judge_subject(fields: Fields, subject: Member | None, *, required: bool = False) -> None:

@@ -1,5 +1,8 @@
 """What a principal may do, from all bindings of it and of its groups."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from modelry_server.access.store import grants as store
 from modelry_server.kernel.access import INSTALLATION, Place
 from modelry_server.kernel.authority import Grants
@@ -13,7 +16,8 @@ def effective(tx: Transaction, principal_id: str, groups: frozenset[str]) -> Gra
     """What a principal may do that is also in `groups`, which its credential says.
 
     The `groups` of the answer are all that the principal is in, and all that its credential says, even if there are no
-    such groups: if one of them is changed, or made, the answer may change.
+    such groups: if one of them is changed, or made, the answer may change. What the principal may do at a place is not
+    said again of what lies there.
     """
     joined = store.groups_of(tx, principal_id, groups)
     everywhere: frozenset[str] = _NOTHING
@@ -39,7 +43,26 @@ def effective(tx: Transaction, principal_id: str, groups: frozenset[str]) -> Gra
             workspaces[place.workspace] = workspaces.get(place.workspace, _NOTHING) | permissions
         else:
             everywhere |= permissions
-    return Grants(everywhere, workspaces, experiments, models, joined)
+    return _needed(Grants(everywhere, workspaces, experiments, models, joined))
+
+
+def _needed(grants: Grants) -> Grants:
+    """The same without what a larger place says already, so that bindings at many places can't swell an answer."""
+    everywhere, workspaces = grants.everywhere, grants.workspaces
+
+    def parts(given: Mapping[tuple[str, str], frozenset[str]]) -> dict[tuple[str, str], frozenset[str]]:
+        return {
+            (workspace, part): those
+            for (workspace, part), those in given.items()
+            if not those <= everywhere | workspaces.get(workspace, _NOTHING)
+        }
+
+    return replace(
+        grants,
+        workspaces={name: those for name, those in workspaces.items() if not those <= everywhere},
+        experiments=parts(grants.experiments),
+        models=parts(grants.models),
+    )
 
 
 def permissions_of(bound: store.Bound) -> frozenset[str]:

@@ -1,7 +1,8 @@
 """The rules of principals."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from modelry_server.access.domain import administrators, journal, sight, width
@@ -71,6 +72,11 @@ class Self:
     token: Token | None = None
     groups: Sequence[str] = ()
     grants: Sequence[Granted] = ()
+
+    def page(self, *, after: tuple[SortValue, ...] | None, limit: int) -> Iterator[Found[Granted]]:
+        """At most `limit` grants after a sort key, by their places."""
+        found = (Found(each, _key(each.place)) for each in self.grants)
+        return islice((each for each in found if after is None or each.key > after), limit)
 
 
 class Principals:
@@ -325,8 +331,12 @@ def _granted(bound: Sequence[grant_store.Bound], identity: Identity, workspace: 
                 roles, all_of_them = found.setdefault(place, (set(), set()))
                 roles.add(each.role)
                 all_of_them |= allowed
-    ordered = sorted(found.items(), key=lambda item: (item[0].workspace, item[0].experiment_id, item[0].model_id))
+    ordered = sorted(found.items(), key=lambda item: _key(item[0]))
     return [Granted(place, sorted(roles), sorted(permissions)) for place, (roles, permissions) in ordered]
+
+
+def _key(place: Place) -> tuple[str, str, str]:
+    return place.workspace, place.experiment_id, place.model_id
 
 
 def _places(place: Place, workspace_cap: frozenset[str] | None, workspace: str) -> Sequence[Place]:

@@ -120,13 +120,14 @@ def _identity(identity: Identity) -> internal.Identity:
     return message
 
 
-def _grants(grants: Grants) -> Iterable[internal.GrantAt]:
+def _grants(grants: Grants) -> Iterable[internal.Grants]:
+    """Each set of permissions once, since few roles may be bound at many places."""
     found: list[tuple[Place, frozenset[str]]] = [(INSTALLATION, grants.everywhere)] if grants.everywhere else []
     found += [(Place(name), permissions) for name, permissions in grants.workspaces.items()]
     found += [(Place(where, experiment_id=key), those) for (where, key), those in grants.experiments.items()]
     found += [(Place(where, model_id=key), those) for (where, key), those in grants.models.items()]
+    places: dict[frozenset[str], list[Place]] = {}
     for place, permissions in found:
-        yield internal.GrantAt(
-            place=place_message(place),
-            permissions=sorted(permissions),
-        )
+        places.setdefault(permissions, []).append(place)
+    for permissions, those in places.items():
+        yield internal.Grants(permissions=sorted(permissions), places=map(place_message, those))

@@ -27,12 +27,14 @@ class PrincipalService(api.PrincipalServiceServicer):
     def WhoAmI(self, request: api.WhoAmIRequest, context: grpc.ServicerContext) -> api.WhoAmIResponse:
         myself, present = self._principals.myself(request.workspace), caller.current()
         known = myself.principal
+        grants, token = self._pager.answer(request, myself.page, _grant)
         return api.WhoAmIResponse(
             principal=api.Principal(name=present.subject) if known is None else _message(known),
             authenticated=present.identity is not None,
             token=None if myself.token is None else token_message(myself.token),
             groups=myself.groups,
-            grants=map(_grant, myself.grants),
+            grants=grants,
+            next_page_token=token,
         )
 
     def CreateAdministrator(

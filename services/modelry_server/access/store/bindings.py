@@ -67,6 +67,14 @@ def alike(tx: Transaction, binding: RoleBinding) -> RoleBinding | None:
     return _entity(row) if row else None
 
 
+def count(tx: Transaction, workspace: str, subject: Member | None = None) -> int:
+    """How many bindings there are in a workspace: in all, or of one subject."""
+    query = sa.select(sa.func.count()).select_from(role_bindings).where(_b.workspace == workspace)
+    if subject is not None:
+        query = query.where(_b.subject == subject.name, _b.is_group == (sa.true() if subject.is_group else sa.false()))
+    return tx.execute(query).scalar_one()
+
+
 def delete(tx: Transaction, binding_id: str) -> bool:
     """Removes a binding; False if there is none."""
     return tx.execute(sa.delete(role_bindings).where(_b.binding_id == binding_id)).rowcount == 1

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 
 import pytest
 
+from modelry_server.access.domain import bindings
 from modelry_server.access.domain.bindings import Draft
 from modelry_server.access.entities import Member
 from modelry_server.access.errors import (
@@ -22,7 +23,7 @@ from modelry_server.access.errors import (
 )
 from modelry_server.kernel.access import INSTALLATION, Place, WorkspaceNotFound
 from modelry_server.kernel.authority import Changed
-from modelry_server.kernel.errors import FieldInvalid, PermissionMissing
+from modelry_server.kernel.errors import FieldInvalid, LimitReached, PermissionMissing
 from modelry_server.kernel.requests.idempotency import Request
 from modelry_server.kernel.sql.database import Database
 from modelry_server.permissions import Permission
@@ -67,6 +68,46 @@ def listing(principal_id: str) -> AbstractContextManager[None]:
 def deleting(principal_id: str) -> AbstractContextManager[None]:
     """A block in which somebody removes bindings."""
     return calling(principal_id, "RoleService.DeleteRoleBinding")
+
+
+def at(number: int, workspace: str = "risk") -> Place:
+    """One of many experiments of a workspace."""
+    return Place(workspace, experiment_id=str(number))
+
+
+def test_nobody_swells_what_another_one_may_do_without_end(
+    rules: Rules, bob: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bindings, "MOST_OF_ONE", 3)
+    for number in range(3):
+        rules.bind("reader", bob, at(number))
+
+    with pytest.raises(LimitReached, match="there would be 4 roles of this principal in the workspace"):
+        rules.bind("reader", bob, at(3))
+
+    rules.bind("reader", bob, at(3, "lab"))
+    rules.bind("reader", rules.a_principal(), at(3))
+    rules.bind("reader", bob, INSTALLATION)
+
+
+def test_a_workspace_has_a_limited_number_of_bindings(rules: Rules, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bindings, "MOST", 3)
+    for number in range(3):
+        rules.bind("reader", rules.a_principal(), at(number))
+
+    with pytest.raises(LimitReached, match="there would be 4 role bindings in the workspace"):
+        rules.bind("reader", rules.a_principal(), at(1))
+
+    rules.bind("reader", rules.a_principal(), LAB)
+
+
+def test_a_role_that_means_nothing_at_a_place_is_not_bound_there(rules: Rules, bob: str) -> None:
+    rules.a_role(Permission.ACCESS_AUDIT, name="auditor")
+
+    with pytest.raises(FieldInvalid, match="'auditor' has only permissions for the whole installation"):
+        rules.bind("auditor", bob, RISK)
+
+    assert rules.bind("auditor", bob, INSTALLATION)
 
 
 @pytest.mark.parametrize("place", [INSTALLATION, RISK, SEVEN, MODEL])

@@ -36,7 +36,7 @@ def test_roles_hold_where_they_are_bound_and_add_up(db: Database) -> None:
         written.bind(tx, "reader", ANN)
         written.bind(tx, "writer", ANN, RISK)
         written.bind(tx, "approver", ANN, RISK)
-        written.bind(tx, "writer", ANN, Place("risk", experiment_id="7"))
+        written.bind(tx, "admin", ANN, Place("risk", experiment_id="7"))
         written.bind(tx, "approver", ANN, Place("lab", model_id="b" * 32))
         written.bind(tx, "admin", "c" * 32)
 
@@ -44,8 +44,18 @@ def test_roles_hold_where_they_are_bound_and_add_up(db: Database) -> None:
 
     assert found.everywhere == READER
     assert found.workspaces == {"risk": WRITER | ROLES["approver"]}
-    assert found.experiments == {("risk", "7"): WRITER}
+    assert found.experiments == {("risk", "7"): ADMIN - INSTALLATION_ONLY}
     assert found.models == {("lab", "b" * 32): ROLES["approver"]}
+
+
+def test_what_is_bound_in_vain_is_not_said(db: Database) -> None:
+    with db.write() as tx:
+        written.bind(tx, "admin", ANN, RISK)
+        for number in range(100):
+            written.bind(tx, "writer", ANN, Place("risk", experiment_id=str(number)))
+            written.bind(tx, "reader", ANN, Place("risk", model_id=f"{number:032}"))
+
+    assert grants(db) == Grants(workspaces={"risk": ADMIN - INSTALLATION_ONLY})
 
 
 def test_permissions_of_the_installation_count_only_there(db: Database) -> None:
@@ -175,10 +185,12 @@ def test_grants_are_what_a_plain_reading_of_all_rows_says(
         with db.read() as tx:
             found = effective(tx, person, given_groups)
         assert found.groups == world.groups_of(person, given_groups)
-        assert found.everywhere == world.may(person, given_groups, INSTALLATION)
-        for workspace in ("risk", "lab"):
-            assert found.workspaces.get(workspace, set()) == world.may(person, given_groups, Place(workspace))
-        for place in PLACES[3:]:
-            parts = found.experiments if place.experiment_id else found.models
-            part = parts.get((place.workspace, place.experiment_id or place.model_id), frozenset())
-            assert part == world.may(person, given_groups, place)
+        for place in PLACES:
+            around = {INSTALLATION, Place(place.workspace), place}
+            expected = set[str]().union(*(world.may(person, given_groups, each) for each in around))
+            assert set[str]().union(*found.at(place)) == expected
+        covered = [those for those in found.workspaces.values() if those <= found.everywhere]
+        for (workspace, _), those in [*found.experiments.items(), *found.models.items()]:
+            if those <= found.everywhere | found.workspaces.get(workspace, frozenset()):
+                covered.append(those)
+        assert not covered

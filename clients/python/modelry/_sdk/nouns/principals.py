@@ -90,15 +90,19 @@ class Principals:
 
         What the token of the call is capped to is taken off.
         """
-        answer = self._connection.call(access.rpcs.WHO_AM_I, access.WhoAmIRequest(workspace=workspace))
+        request = access.WhoAmIRequest(workspace=workspace, page_size=1000)
+        answer = self._connection.call(access.rpcs.WHO_AM_I, request)
+        grants = list(answer.grants)
+        while answer.next_page_token:
+            request.page_token = answer.next_page_token
+            answer = self._connection.call(access.rpcs.WHO_AM_I, request)
+            grants += answer.grants
         return Caller(
             principal=principal_of(answer.principal),
             authenticated=answer.authenticated,
             token=token_of(answer.token) if answer.HasField("token") else None,
             groups=tuple(answer.groups),
-            grants=tuple(
-                Grant(place_of(each.place), tuple(each.roles), tuple(each.permissions)) for each in answer.grants
-            ),
+            grants=tuple(Grant(place_of(each.place), tuple(each.roles), tuple(each.permissions)) for each in grants),
         )
 
     def create_administrator(self, name: str, *, display_name: str = "") -> FirstAdministrator:

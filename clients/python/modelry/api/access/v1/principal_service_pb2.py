@@ -28,7 +28,7 @@ from modelry.api.access.v1 import role_pb2 as modelry_dot_api_dot_access_dot_v1_
 from modelry.api.access.v1 import token_pb2 as modelry_dot_api_dot_access_dot_v1_dot_token__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-modelry/api/access/v1/principal_service.proto\x12\x15modelry.api.access.v1\x1a google/protobuf/field_mask.proto\x1a%modelry/api/access/v1/principal.proto\x1a modelry/api/access/v1/role.proto\x1a!modelry/api/access/v1/token.proto\"\"\n\rWhoAmIRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\"\xc7\x01\n\x0eWhoAmIResponse\x12\x33\n\tprincipal\x18\x01 \x01(\x0b\x32 .modelry.api.access.v1.Principal\x12\x15\n\rauthenticated\x18\x02 \x01(\x08\x12+\n\x05token\x18\x03 \x01(\x0b\x32\x1c.modelry.api.access.v1.Token\x12\x0e\n\x06groups\x18\x04 \x03(\t\x12,\n\x06grants\x18\x05 \x03(\x0b\x32\x1c.modelry.api.access.v1.Grant\"X\n\x05Grant\x12+\n\x05place\x18\x01 \x01(\x0b\x32\x1c.modelry.api.access.v1.Place\x12\r\n\x05roles\x18\x02 \x03(\t\x12\x13\n\x0bpermissions\x18\x03 \x03(\t\"@\n\x1a\x43reateAdministratorRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\"\x8f\x01\n\x1b\x43reateAdministratorResponse\x12\x33\n\tprincipal\x18\x01 \x01(\x0b\x32 .modelry.api.access.v1.Principal\x12+\n\x05token\x18\x02 \x01(\x0b\x32\x1c.modelry.api.access.v1.Token\x12\x0e\n\x06secret\x18\x03 \x01(\t\"\xbb\x01\n\x16\x43reatePrincipalRequest\x12\x32\n\x04kind\x18\x01 \x01(\x0e\x32$.modelry.api.access.v1.PrincipalKind\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x0e\n\x06issuer\x18\x04 \x01(\t\x12\x13\n\x0b\x65xternal_id\x18\x05 \x01(\t\x12\x10\n\x08owner_id\x18\x06 \x01(\t\x12\x12\n\nrequest_id\x18\x07 \x01(\t\"N\n\x17\x43reatePrincipalResponse\x12\x33\n\tprincipal\x18\x01 \x01(\x0b\x32 .modelry.api.access.v1.Principal\"9\n\x13GetPrincipalRequest\x12\x14\n\x0cprincipal_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"K\n\x14GetPrincipalResponse\x12\x33\n\tprincipal\x18\x01 \x01(\x0b\x32 .modelry.api.access.v1.Principal\"r\n\x15ListPrincipalsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x32\n\x04kind\x18\x03 \x01(\x0e\x32$.modelry.api.access.v1.PrincipalKind\"g\n\x16ListPrincipalsResponse\x12\x34\n\nprincipals\x18\x01 \x03(\x0b\x32 .modelry.api.access.v1.Principal\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"~\n\x16UpdatePrincipalRequest\x12\x33\n\tprincipal\x18\x01 \x01(\x0b\x32 .modelry.api.access.v1.Principal\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"N\n\x17UpdatePrincipalResponse\x12\x33\n\tprincipal\x18\x01 \x01(\x0b\x32 .modelry.api.access.v1.Principal2\xc2\x05\n\x10PrincipalService\x12Z\n\x06WhoAmI\x12$.modelry.api.access.v1.WhoAmIRequest\x1a%.modelry.api.access.v1.WhoAmIResponse\"\x03\x90\x02\x01\x12\x81\x01\n\x13\x43reateAdministrator\x12\x31.modelry.api.access.v1.CreateAdministratorRequest\x1a\x32.modelry.api.access.v1.CreateAdministratorResponse\"\x03\x90\x02\x00\x12u\n\x0f\x43reatePrincipal\x12-.modelry.api.access.v1.CreatePrincipalRequest\x1a..modelry.api.access.v1.CreatePrincipalResponse\"\x03\x90\x02\x00\x12l\n\x0cGetPrincipal\x12*.modelry.api.access.v1.GetPrincipalRequest\x1a+.modelry.api.access.v1.GetPrincipalResponse\"\x03\x90\x02\x01\x12r\n\x0eListPrincipals\x12,.modelry.api.access.v1.ListPrincipalsRequest\x1a-.modelry.api.access.v1.ListPrincipalsResponse\"\x03\x90\x02\x01\x12u\n\x0fUpdatePrincipal\x12-.modelry.api.access.v1.UpdatePrincipalRequest\x1a..modelry.api.access.v1.UpdatePrincipalResponse\"\x03\x90\x02\x00\x42\xa3\x01\n\x19\x64\x65v.modelry.api.access.v1B\x15PrincipalServiceProtoP\x01Z\"modelry.dev/api/access/v1;accessv1\xaa\x02\x15Modelry.Api.Access.V1\xca\x02\x15Modelry\\Api\\Access\\V1\xea\x02\x18Modelry::Api::Access::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-modelry/api/access/v1/principal_service.proto\x12\x15modelry.api.access.v1\x1a google/protobuf/field_mask.proto\x1a%modelry/api/access/v1/principal.proto\x1a modelry/api/access/v1/role.proto\x1a!modelry/api/access/v1/token.proto\"I\n\rWhoAmIRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"\xe0\x01\n\x0eWhoAmIResponse\x12\x33\n\tprincipal\x18\x01 \x01(\x0b\x32 .modelry.api.access.v1.Principal\x12\x15\n\rauthenticated\x18\x02 \x01(\x08\x12+\n\x05token\x18\x03 \x01(\x0b\x32\x1c.modelry.api.access.v1.Token\x12\x0e\n\x06groups\x18\x04 \x03(\t\x12,\n\x06grants\x18\x05 \x03(\x0b\x32\x1c.modelry.api.access.v1.Grant\x12\x17\n\x0fnext_page_token\x18\x06 \x01(\t\"X\n\x05Grant\x12+\n\x05place\x18\x01 \x01(\x0b\x32\x1c.modelry.api.access.v1.Place\x12\r\n\x05roles\x18\x02 \x03(\t\x12\x13\n\x0bpermissions\x18\x03 \x03(\t\"@\n\x1a\x43reateAdministratorRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\"\x8f\x01\n\x1b\x43reateAdministratorResponse\x12\x33\n\tprincipal\x18\x01 \x01(\x0b\x32 .modelry.api.access.v1.Principal\x12+\n\x05token\x18\x02 \x01(\x0b\x32\x1c.modelry.api.access.v1.Token\x12\x0e\n\x06secret\x18\x03 \x01(\t\"\xbb\x01\n\x16\x43reatePrincipalRequest\x12\x32\n\x04kind\x18\x01 \x01(\x0e\x32$.modelry.api.access.v1.PrincipalKind\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x0e\n\x06issuer\x18\x04 \x01(\t\x12\x13\n\x0b\x65xternal_id\x18\x05 \x01(\t\x12\x10\n\x08owner_id\x18\x06 \x01(\t\x12\x12\n\nrequest_id\x18\x07 \x01(\t\"N\n\x17\x43reatePrincipalResponse\x12\x33\n\tprincipal\x18\x01 \x01(\x0b\x32 .modelry.api.access.v1.Principal\"9\n\x13GetPrincipalRequest\x12\x14\n\x0cprincipal_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"K\n\x14GetPrincipalResponse\x12\x33\n\tprincipal\x18\x01 \x01(\x0b\x32 .modelry.api.access.v1.Principal\"r\n\x15ListPrincipalsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x32\n\x04kind\x18\x03 \x01(\x0e\x32$.modelry.api.access.v1.PrincipalKind\"g\n\x16ListPrincipalsResponse\x12\x34\n\nprincipals\x18\x01 \x03(\x0b\x32 .modelry.api.access.v1.Principal\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"~\n\x16UpdatePrincipalRequest\x12\x33\n\tprincipal\x18\x01 \x01(\x0b\x32 .modelry.api.access.v1.Principal\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"N\n\x17UpdatePrincipalResponse\x12\x33\n\tprincipal\x18\x01 \x01(\x0b\x32 .modelry.api.access.v1.Principal2\xc2\x05\n\x10PrincipalService\x12Z\n\x06WhoAmI\x12$.modelry.api.access.v1.WhoAmIRequest\x1a%.modelry.api.access.v1.WhoAmIResponse\"\x03\x90\x02\x01\x12\x81\x01\n\x13\x43reateAdministrator\x12\x31.modelry.api.access.v1.CreateAdministratorRequest\x1a\x32.modelry.api.access.v1.CreateAdministratorResponse\"\x03\x90\x02\x00\x12u\n\x0f\x43reatePrincipal\x12-.modelry.api.access.v1.CreatePrincipalRequest\x1a..modelry.api.access.v1.CreatePrincipalResponse\"\x03\x90\x02\x00\x12l\n\x0cGetPrincipal\x12*.modelry.api.access.v1.GetPrincipalRequest\x1a+.modelry.api.access.v1.GetPrincipalResponse\"\x03\x90\x02\x01\x12r\n\x0eListPrincipals\x12,.modelry.api.access.v1.ListPrincipalsRequest\x1a-.modelry.api.access.v1.ListPrincipalsResponse\"\x03\x90\x02\x01\x12u\n\x0fUpdatePrincipal\x12-.modelry.api.access.v1.UpdatePrincipalRequest\x1a..modelry.api.access.v1.UpdatePrincipalResponse\"\x03\x90\x02\x00\x42\xa3\x01\n\x19\x64\x65v.modelry.api.access.v1B\x15PrincipalServiceProtoP\x01Z\"modelry.dev/api/access/v1;accessv1\xaa\x02\x15Modelry.Api.Access.V1\xca\x02\x15Modelry\\Api\\Access\\V1\xea\x02\x18Modelry::Api::Access::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,31 +49,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PRINCIPALSERVICE'].methods_by_name['UpdatePrincipal']._loaded_options = None
   _globals['_PRINCIPALSERVICE'].methods_by_name['UpdatePrincipal']._serialized_options = b'\220\002\000'
   _globals['_WHOAMIREQUEST']._serialized_start=214
-  _globals['_WHOAMIREQUEST']._serialized_end=248
-  _globals['_WHOAMIRESPONSE']._serialized_start=251
-  _globals['_WHOAMIRESPONSE']._serialized_end=450
-  _globals['_GRANT']._serialized_start=452
-  _globals['_GRANT']._serialized_end=540
-  _globals['_CREATEADMINISTRATORREQUEST']._serialized_start=542
-  _globals['_CREATEADMINISTRATORREQUEST']._serialized_end=606
-  _globals['_CREATEADMINISTRATORRESPONSE']._serialized_start=609
-  _globals['_CREATEADMINISTRATORRESPONSE']._serialized_end=752
-  _globals['_CREATEPRINCIPALREQUEST']._serialized_start=755
-  _globals['_CREATEPRINCIPALREQUEST']._serialized_end=942
-  _globals['_CREATEPRINCIPALRESPONSE']._serialized_start=944
-  _globals['_CREATEPRINCIPALRESPONSE']._serialized_end=1022
-  _globals['_GETPRINCIPALREQUEST']._serialized_start=1024
-  _globals['_GETPRINCIPALREQUEST']._serialized_end=1081
-  _globals['_GETPRINCIPALRESPONSE']._serialized_start=1083
-  _globals['_GETPRINCIPALRESPONSE']._serialized_end=1158
-  _globals['_LISTPRINCIPALSREQUEST']._serialized_start=1160
-  _globals['_LISTPRINCIPALSREQUEST']._serialized_end=1274
-  _globals['_LISTPRINCIPALSRESPONSE']._serialized_start=1276
-  _globals['_LISTPRINCIPALSRESPONSE']._serialized_end=1379
-  _globals['_UPDATEPRINCIPALREQUEST']._serialized_start=1381
-  _globals['_UPDATEPRINCIPALREQUEST']._serialized_end=1507
-  _globals['_UPDATEPRINCIPALRESPONSE']._serialized_start=1509
-  _globals['_UPDATEPRINCIPALRESPONSE']._serialized_end=1587
-  _globals['_PRINCIPALSERVICE']._serialized_start=1590
-  _globals['_PRINCIPALSERVICE']._serialized_end=2296
+  _globals['_WHOAMIREQUEST']._serialized_end=287
+  _globals['_WHOAMIRESPONSE']._serialized_start=290
+  _globals['_WHOAMIRESPONSE']._serialized_end=514
+  _globals['_GRANT']._serialized_start=516
+  _globals['_GRANT']._serialized_end=604
+  _globals['_CREATEADMINISTRATORREQUEST']._serialized_start=606
+  _globals['_CREATEADMINISTRATORREQUEST']._serialized_end=670
+  _globals['_CREATEADMINISTRATORRESPONSE']._serialized_start=673
+  _globals['_CREATEADMINISTRATORRESPONSE']._serialized_end=816
+  _globals['_CREATEPRINCIPALREQUEST']._serialized_start=819
+  _globals['_CREATEPRINCIPALREQUEST']._serialized_end=1006
+  _globals['_CREATEPRINCIPALRESPONSE']._serialized_start=1008
+  _globals['_CREATEPRINCIPALRESPONSE']._serialized_end=1086
+  _globals['_GETPRINCIPALREQUEST']._serialized_start=1088
+  _globals['_GETPRINCIPALREQUEST']._serialized_end=1145
+  _globals['_GETPRINCIPALRESPONSE']._serialized_start=1147
+  _globals['_GETPRINCIPALRESPONSE']._serialized_end=1222
+  _globals['_LISTPRINCIPALSREQUEST']._serialized_start=1224
+  _globals['_LISTPRINCIPALSREQUEST']._serialized_end=1338
+  _globals['_LISTPRINCIPALSRESPONSE']._serialized_start=1340
+  _globals['_LISTPRINCIPALSRESPONSE']._serialized_end=1443
+  _globals['_UPDATEPRINCIPALREQUEST']._serialized_start=1445
+  _globals['_UPDATEPRINCIPALREQUEST']._serialized_end=1571
+  _globals['_UPDATEPRINCIPALRESPONSE']._serialized_start=1573
+  _globals['_UPDATEPRINCIPALRESPONSE']._serialized_end=1651
+  _globals['_PRINCIPALSERVICE']._serialized_start=1654
+  _globals['_PRINCIPALSERVICE']._serialized_end=2360
 # @@protoc_insertion_point(module_scope)

@@ -29,16 +29,24 @@ class WhoAmIRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKSPACE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
     """Only the grants within this workspace. Empty: all."""
+    page_size: _builtins.int
+    """The most grants in the answer. 0 means 100; more than 1000 means 1000; a negative size is refused."""
+    page_token: _builtins.str
+    """The `next_page_token` of the previous answer, for more grants. Empty for the first ones."""
     def __init__(
         self,
         *,
         workspace: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -55,8 +63,11 @@ class WhoAmIResponse(_message.Message):
     TOKEN_FIELD_NUMBER: _builtins.int
     GROUPS_FIELD_NUMBER: _builtins.int
     GRANTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     authenticated: _builtins.bool
     """Whether the server knows its callers. If it does not, everybody may do everything."""
+    next_page_token: _builtins.str
+    """The token of the next page of grants. Empty on the last page."""
     @_builtins.property
     def principal(self) -> _principal_pb2.Principal:
         """The caller. Only `name` is set, to what the client says of itself, if the server knows nobody."""
@@ -71,7 +82,7 @@ class WhoAmIResponse(_message.Message):
 
     @_builtins.property
     def grants(self) -> _containers.RepeatedCompositeFieldContainer[Global___Grant]:
-        """What the caller may do, and where. The caps of its token are taken off."""
+        """What the caller may do, and where, by workspace and what lies there. The caps of its token are taken off."""
 
     def __init__(
         self,
@@ -81,10 +92,11 @@ class WhoAmIResponse(_message.Message):
         token: _token_pb2.Token | None = ...,
         groups: _abc.Iterable[_builtins.str] | None = ...,
         grants: _abc.Iterable[Global___Grant] | None = ...,
+        next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["principal", b"principal", "token", b"token"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authenticated", b"authenticated", "grants", b"grants", "groups", b"groups", "principal", b"principal", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authenticated", b"authenticated", "grants", b"grants", "groups", b"groups", "next_page_token", b"next_page_token", "principal", b"principal", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

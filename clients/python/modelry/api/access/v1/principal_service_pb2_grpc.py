@@ -74,7 +74,7 @@ class PrincipalServiceServicer(object):
     def WhoAmI(self, request, context):
         """Says who calls, by which credential, and what the caller may do. Every caller who is known may call it.
 
-        Errors: `FIELD_INVALID`.
+        Errors: `FIELD_INVALID`; `PAGE_TOKEN_INVALID`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

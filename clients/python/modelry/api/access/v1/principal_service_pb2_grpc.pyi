@@ -19,7 +19,7 @@ class PrincipalServiceStub:
     WhoAmI: _grpc.UnaryUnaryMultiCallable[_principal_service_pb2.WhoAmIRequest, _principal_service_pb2.WhoAmIResponse]
     """Says who calls, by which credential, and what the caller may do. Every caller who is known may call it.
 
-    Errors: `FIELD_INVALID`.
+    Errors: `FIELD_INVALID`; `PAGE_TOKEN_INVALID`.
     """
     CreateAdministrator: _grpc.UnaryUnaryMultiCallable[_principal_service_pb2.CreateAdministratorRequest, _principal_service_pb2.CreateAdministratorResponse]
     """Makes the first administrator of an installation: a person, with the role `admin` everywhere and an API token. Only
@@ -65,7 +65,7 @@ class PrincipalServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _principal_service_pb2.WhoAmIResponse:
         """Says who calls, by which credential, and what the caller may do. Every caller who is known may call it.
 
-        Errors: `FIELD_INVALID`.
+        Errors: `FIELD_INVALID`; `PAGE_TOKEN_INVALID`.
         """
 
     @_abc_1.abstractmethod

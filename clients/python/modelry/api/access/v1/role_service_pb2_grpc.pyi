@@ -52,7 +52,8 @@ class RoleServiceStub:
 
     Errors: `FIELD_INVALID`; `ROLE_NOT_FOUND`; `PRINCIPAL_NOT_FOUND`; `GROUP_NOT_FOUND`; `WORKSPACE_NOT_FOUND`;
     `PRINCIPAL_DISABLED`; `ROLE_BINDING_EXISTS`; `ROLE_BINDING_NOT_FOUND` (that of a repeated request was removed);
-    `GRANT_TOO_WIDE`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
+    `GRANT_TOO_WIDE`; `LIMIT_REACHED` (500 bindings of one principal or group in a workspace, 10000 in all there);
+    `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
     """
     ListRoleBindings: _grpc.UnaryUnaryMultiCallable[_role_service_pb2.ListRoleBindingsRequest, _role_service_pb2.ListRoleBindingsResponse]
     """Lists bindings at a place, or of a principal or group, by their age. Without a workspace and a subject: those of the
@@ -140,7 +141,8 @@ class RoleServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: `FIELD_INVALID`; `ROLE_NOT_FOUND`; `PRINCIPAL_NOT_FOUND`; `GROUP_NOT_FOUND`; `WORKSPACE_NOT_FOUND`;
         `PRINCIPAL_DISABLED`; `ROLE_BINDING_EXISTS`; `ROLE_BINDING_NOT_FOUND` (that of a repeated request was removed);
-        `GRANT_TOO_WIDE`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
+        `GRANT_TOO_WIDE`; `LIMIT_REACHED` (500 bindings of one principal or group in a workspace, 10000 in all there);
+        `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
         """
 
     @_abc_1.abstractmethod

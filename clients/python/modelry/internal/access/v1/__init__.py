@@ -3,7 +3,7 @@
 from modelry.internal.access.v1.identity_pb2 import (
     Change,
     ClientCertificate,
-    GrantAt,
+    Grants,
     Identity,
 )
 from modelry.internal.access.v1.identity_service_pb2 import (
@@ -30,7 +30,7 @@ __all__ = [
     "GetGrantsResponse",
     "GetIdentityRequest",
     "GetIdentityResponse",
-    "GrantAt",
+    "Grants",
     "Identity",
     "IdentityServiceServicer",
     "IdentityServiceStub",

@@ -88,34 +88,34 @@ class Identity(_message.Message):
 Global___Identity: _TypeAlias = Identity  # noqa: Y015
 
 @_typing.final
-class GrantAt(_message.Message):
-    """What a principal may do at one place."""
+class Grants(_message.Message):
+    """What a principal may do at some places."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    PLACE_FIELD_NUMBER: _builtins.int
     PERMISSIONS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def place(self) -> _role_pb2.Place:
-        """Where."""
-
+    PLACES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def permissions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The permissions, by name."""
 
+    @_builtins.property
+    def places(self) -> _containers.RepeatedCompositeFieldContainer[_role_pb2.Place]:
+        """Where: at these places, and at all that lies there."""
+
     def __init__(
         self,
         *,
-        place: _role_pb2.Place | None = ...,
         permissions: _abc.Iterable[_builtins.str] | None = ...,
+        places: _abc.Iterable[_role_pb2.Place] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["place", b"place"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["permissions", b"permissions", "place", b"place"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["permissions", b"permissions", "places", b"places"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GrantAt: _TypeAlias = GrantAt  # noqa: Y015
+Global___Grants: _TypeAlias = Grants  # noqa: Y015
 
 @_typing.final
 class ClientCertificate(_message.Message):

@@ -66,8 +66,8 @@ class GetIdentityResponse(_message.Message):
         """Whose credential it is."""
 
     @_builtins.property
-    def grants(self) -> _containers.RepeatedCompositeFieldContainer[_identity_pb2.GrantAt]:
-        """What its principal may do."""
+    def grants(self) -> _containers.RepeatedCompositeFieldContainer[_identity_pb2.Grants]:
+        """What its principal may do. What it may do at a larger place is not said again of a smaller one."""
 
     @_builtins.property
     def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -77,7 +77,7 @@ class GetIdentityResponse(_message.Message):
         self,
         *,
         identity: _identity_pb2.Identity | None = ...,
-        grants: _abc.Iterable[_identity_pb2.GrantAt] | None = ...,
+        grants: _abc.Iterable[_identity_pb2.Grants] | None = ...,
         revision: _builtins.int = ...,
         groups: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
@@ -129,8 +129,8 @@ class GetGrantsResponse(_message.Message):
     revision: _builtins.int
     """The revision at which this was so."""
     @_builtins.property
-    def grants(self) -> _containers.RepeatedCompositeFieldContainer[_identity_pb2.GrantAt]:
-        """What the principal may do."""
+    def grants(self) -> _containers.RepeatedCompositeFieldContainer[_identity_pb2.Grants]:
+        """What the principal may do. What it may do at a larger place is not said again of a smaller one."""
 
     @_builtins.property
     def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -139,7 +139,7 @@ class GetGrantsResponse(_message.Message):
     def __init__(
         self,
         *,
-        grants: _abc.Iterable[_identity_pb2.GrantAt] | None = ...,
+        grants: _abc.Iterable[_identity_pb2.Grants] | None = ...,
         revision: _builtins.int = ...,
         groups: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
