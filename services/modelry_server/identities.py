@@ -53,9 +53,12 @@ class Identities:
         self._neighbour = neighbour
         self._stub = neighbour.stub(api.IdentityServiceStub)
 
-    def identity(self, bearer: str) -> Known:
-        """Whose token it is. Raises CREDENTIAL_INVALID, Unavailable."""
-        return self._known(api.GetIdentityRequest(bearer=bearer))
+    def identity(self, bearer: str, *, for_open_call: bool = False) -> Known:
+        """Whose token it is: for a call that it has begun, also if it has ended by itself since.
+
+        Raises CREDENTIAL_INVALID, Unavailable.
+        """
+        return self._known(api.GetIdentityRequest(bearer=bearer, for_open_call=for_open_call))
 
     def certificate(self, names: tuple[str, ...], fingerprint: str, expire_time: float) -> Known:
         """Whose client certificate it is. Raises CREDENTIAL_INVALID, ServiceUnavailable."""

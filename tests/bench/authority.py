@@ -41,7 +41,7 @@ class Bindings:
         grants = Grants(experiments=dict([*parts.items()][:half]), models=dict([*parts.items()][half:]))
         return Known(identity, grants)
 
-    def identity(self, bearer: str) -> Known:
+    def identity(self, bearer: str, *, for_open_call: bool = False) -> Known:
         """Whose token it is."""
         self.asked += 1
         if bearer not in self.known:

@@ -18,7 +18,7 @@ class GivenGrants:
     def __init__(self) -> None:
         self.by_principal: dict[str, Grants] = {}
 
-    def identity(self, bearer: str) -> Known:
+    def identity(self, bearer: str, *, for_open_call: bool = False) -> Known:
         """Who has the credential that is called like the principal. Raises CredentialInvalid."""
         if bearer not in self.by_principal:
             raise CredentialInvalid

@@ -37,7 +37,7 @@ class Asked:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    def identity(self, bearer: str) -> Known:
+    def identity(self, bearer: str, *, for_open_call: bool = False) -> Known:
         """Nobody: tests say who calls."""
         raise AssertionError(bearer)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Iterable
 
 from modelry_server.kernel.authority import Authority, Changed, Grants, Known
@@ -28,6 +29,7 @@ class Book:
         name: str,
         *,
         permissions: Iterable[str] = EVERYTHING,
+        cap: Iterable[str] | None = None,
         workspace: str = "",
         expire_time: float = math.inf,
         is_bootstrap: bool = False,
@@ -38,6 +40,7 @@ class Book:
             name,
             Credential.API_TOKEN,
             f"id of {bearer}",
+            permission_cap=None if cap is None else frozenset(cap),
             expire_time=expire_time,
             is_bootstrap=is_bootstrap,
         )
@@ -46,10 +49,11 @@ class Book:
         self.known[bearer] = Known(identity, grants)
         return identity
 
-    def identity(self, bearer: str) -> Known:
-        """Whose token it is."""
+    def identity(self, bearer: str, *, for_open_call: bool = False) -> Known:
+        """Whose token it is. One that has ended is none any more, except for a call that it has begun."""
         self._answer(bearer)
-        if bearer not in self.known:
+        known = self.known.get(bearer)
+        if known is None or (known.identity.expire_time <= time.time() and not for_open_call):
             raise CredentialInvalid
         return self.known[bearer]
 

@@ -13,6 +13,7 @@ from modelry_server.kernel.access import ALL, INSTALLATION, Kind, Place, Within
 from modelry_server.kernel.authority import FRESH_S, Authority, Changed, Grants, Known
 from modelry_server.kernel.caller import NOBODY, Caller, Identity
 from modelry_server.kernel.errors import CredentialInvalid, ServiceUnavailable
+from tests.parts.eventually import eventually
 from tests.server.kernel.book import Book, authority_of
 
 READ, WRITE = "runs.read", "runs.write"
@@ -168,9 +169,9 @@ class Late(Book):
 
     meanwhile: Callable[[], None] | None = None
 
-    def identity(self, bearer: str) -> Known:
+    def identity(self, bearer: str, *, for_open_call: bool = False) -> Known:
         try:
-            answer = super().identity(bearer)
+            answer = super().identity(bearer, for_open_call=for_open_call)
         finally:
             self._let_happen()
         return answer
@@ -257,11 +258,28 @@ def test_a_token_made_elsewhere_is_known_from_the_word_on(authority: Authority, 
 
 
 def test_a_token_that_is_kept_ends_when_it_expires(authority: Authority, book: Book) -> None:
-    book.write("short", "bob", expire_time=time.time() - 0.001)
-    authority.identify("short")  # access judges the first time
+    ends = time.time() + 0.5
+    book.write("short", "bob", expire_time=ends)
+    authority.identify("short")
+    eventually(lambda: time.time() > ends)
+    asked = len(book.asked)
 
     with pytest.raises(CredentialInvalid):
         authority.identify("short")
+    assert len(book.asked) == asked
+
+
+def test_what_a_token_has_begun_outlives_it_and_ends_when_it_is_revoked(authority: Authority, book: Book) -> None:
+    known = book.write("short", "bob", expire_time=time.time() - 1)
+
+    assert [authority.identify_again("short").identity for _ in range(2)] == [known, known]
+    assert book.asked == ["short"]
+    with pytest.raises(CredentialInvalid):
+        authority.identify("short")
+    del book.known["short"]
+    authority.heard([Changed(credential_id=known.credential_id)])
+    with pytest.raises(CredentialInvalid):
+        authority.identify_again("short")
 
 
 def test_a_disabled_principal_is_no_principal(authority: Authority, book: Book) -> None:

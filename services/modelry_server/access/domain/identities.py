@@ -35,6 +35,9 @@ class Verifier(Protocol):
     def verify(self, token: str) -> ExternalIdentity:
         """Who a token speaks for. Raises CredentialInvalid, or an Unavailable if the keys can't be had."""
 
+    def read(self, token: str) -> ExternalIdentity:
+        """Who a token speaks for that was verified before. Raises CredentialInvalid."""
+
 
 class Identities:
     """Says whose a credential is; see `kernel.authority.Source`.
@@ -56,9 +59,12 @@ class Identities:
         self._oidc = oidc
         self._creates = creates
 
-    def identity(self, bearer: str) -> Known:
-        """Whose credential it is. Raises CredentialInvalid, ServiceUnavailable."""
-        return self.known(bearer)[0]
+    def identity(self, bearer: str, *, for_open_call: bool = False) -> Known:
+        """Whose credential it is: for a call that it has begun, also if it has ended by itself since.
+
+        Raises CredentialInvalid, ServiceUnavailable.
+        """
+        return self.known(bearer, for_open_call=for_open_call)[0]
 
     def certificate(self, names: Sequence[str], fingerprint: str, expire_time: float) -> Known:
         """Whose certificate it is, which TLS has verified. Raises CredentialInvalid."""
@@ -68,15 +74,16 @@ class Identities:
         """What a principal may do. Raises CredentialInvalid if it is unknown or disabled."""
         return self.known_grants(principal_id, groups)[0]
 
-    def known(self, bearer: str) -> tuple[Known, int]:
+    def known(self, bearer: str, *, for_open_call: bool = False) -> tuple[Known, int]:
         """As `identity`, with the revision at which it was so, or before it."""
         kind = kind_of(bearer)
         if kind is TextKind.API_TOKEN:
-            return self._of_token(digest_of(bearer))
+            return self._of_token(digest_of(bearer), for_open_call)
         if kind is TextKind.BOOTSTRAP:
             return self._of_bootstrap(digest_of(bearer))
         if self._oidc is not None and bearer.count(".") == 2:
-            return self._of_issuer(bearer, self._oidc.verify(bearer))
+            told = self._oidc.read(bearer) if for_open_call else self._oidc.verify(bearer)
+            return self._of_issuer(bearer, told, for_open_call)
         raise CredentialInvalid
 
     def known_certificate(self, names: Sequence[str], fingerprint: str, expire_time: float) -> tuple[Known, int]:
@@ -108,13 +115,15 @@ class Identities:
                 raise CredentialInvalid
             return grants.effective(tx, principal_id, groups), revision
 
-    def _of_token(self, digest: str) -> tuple[Known, int]:
+    def _of_token(self, digest: str, for_open_call: bool) -> tuple[Known, int]:
         now = self._clock.now()
         with self._db.read() as tx:
             revision = state.revision(tx)
             found = store.by_digest(tx, digest)
             end = 0 if found is None else _end(found, digest)
-            if found is None or end <= now or found.token.revoke_time is not None or found.principal.is_disabled:
+            if found is None or found.token.revoke_time is not None or found.principal.is_disabled:
+                raise CredentialInvalid
+            if end <= now and not for_open_call:
                 raise CredentialInvalid
             token, principal = found.token, found.principal
             cap = None
@@ -139,13 +148,15 @@ class Identities:
         identity = Identity(BOOTSTRAP, BOOTSTRAP, Credential.API_TOKEN, digest, is_bootstrap=True)
         return Known(identity, Grants()), revision
 
-    def _of_issuer(self, bearer: str, told: ExternalIdentity) -> tuple[Known, int]:
-        if told.expire_time <= self._clock.now():  # nobody is made by a token that is refused
+    def _of_issuer(self, bearer: str, told: ExternalIdentity, for_open_call: bool) -> tuple[Known, int]:
+        if told.expire_time <= self._clock.now() and not for_open_call:  # nobody is made by a token that is refused
             raise CredentialInvalid
         with self._db.read() as tx:
             revision = state.revision(tx)
             principal = principal_store.by_external_id(tx, told.issuer_url, told.subject)
         if principal is None:
+            if for_open_call:
+                raise CredentialInvalid
             principal = self._made(told)
         if principal.is_disabled or told.issued_at < principal.not_before:
             raise CredentialInvalid

@@ -43,19 +43,34 @@ class Oidc:
 
     def verify(self, token: str) -> ExternalIdentity:
         """Who a token speaks for. Raises TokenRefused, IssuerUnavailable."""
-        try:
-            return self._verified(token)
-        except _Unfit as why:
-            _log.debug("token.refused", why=str(why))
-            raise TokenRefused from None
+        return _or_refused(lambda: self._verified(token))
+
+    def read(self, token: str) -> ExternalIdentity:
+        """Who a token speaks for that was verified before, and may have ended since. Raises TokenRefused.
+
+        Nothing is verified again: the issuer may have other keys by now.
+        """
+
+        def told() -> ExternalIdentity:
+            claims = _json(_read(token).payload)
+            try:
+                return _identity(self._issuer_of(claims)[0], claims)
+            except (LookupError, TypeError, ValueError) as problem:
+                raise _Unfit(f"its claims can't be read: {type(problem).__name__}") from None
+
+        return _or_refused(told)
+
+    def _issuer_of(self, claims: Mapping[str, Any]) -> tuple[Issuer, PublishedKeys]:
+        url = claims.get("iss")
+        found = self._issuers.get(url) if isinstance(url, str) else None
+        if found is None:
+            raise _Unfit("its issuer is not configured")
+        return found
 
     def _verified(self, token: str) -> ExternalIdentity:
         signed = _read(token)
         claims = _json(signed.payload)
-        url = claims.get("iss")
-        issuer, keys = self._issuers.get(url, (None, None)) if isinstance(url, str) else (None, None)
-        if issuer is None or keys is None:
-            raise _Unfit("its issuer is not configured")
+        issuer, keys = self._issuer_of(claims)
         header = signed.headers()
         if header["alg"] not in issuer.algorithms:
             raise _Unfit("its algorithm is not allowed")
@@ -75,6 +90,14 @@ class Oidc:
 
 class _Unfit(Exception):
     """Why a token is refused: for the log, so without anything that is in the token."""
+
+
+def _or_refused(told: Callable[[], ExternalIdentity]) -> ExternalIdentity:
+    try:
+        return told()
+    except _Unfit as why:
+        _log.debug("token.refused", why=str(why))
+        raise TokenRefused from None
 
 
 class _Registry(JWSRegistry):

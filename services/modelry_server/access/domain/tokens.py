@@ -195,14 +195,15 @@ class Tokens:
             if token.revoke_time is not None:
                 return token
             now = self._clock.now()
-            store.revoke(tx, [token_id], now)
+            store.revoke(tx, token_id, now)
             _write_down_revoked(tx, token_id, now)
         return replace(token, revoke_time=now)
 
     def revoke_all(self, principal_id: str) -> int:
         """Revokes all tokens of a principal, and refuses those that its issuer made until now.
 
-        Returns how many of ours. Raises FieldInvalid, PrincipalNotFound, PermissionMissing, GrantTooWide.
+        Returns how many of ours that were in force.
+        Raises FieldInvalid, PrincipalNotFound, PermissionMissing, GrantTooWide.
         """
         principal_id = _or_own(principal_id)
         with self._db.write() as tx:
@@ -211,9 +212,8 @@ class Tokens:
             caps.require_none()
             now = self._clock.now()
             revoked = store.in_force(tx, principal_id, now)
-            if not revoked and not principal.issuer:
+            if not store.revoke_all(tx, principal_id, now) and not principal.issuer:
                 return 0
-            store.revoke(tx, revoked, now)
             after = replace(principal, not_before=now + 1, update_time=now, revision=principal.revision + 1)
             principal_store.update(tx, after)
             for token_id in revoked:

@@ -35,7 +35,7 @@ class IdentityService(internal.IdentityServiceServicer):
         self._access.require(INSTALLATION, permission=Kind.SERVICE)
         match request.WhichOneof("credential"):
             case "bearer":
-                known, revision = self._identities.known(request.bearer)
+                known, revision = self._identities.known(request.bearer, for_open_call=request.for_open_call)
             case "certificate":
                 given = request.certificate
                 known, revision = self._identities.known_certificate(

@@ -64,9 +64,15 @@ def rotate(tx: Transaction, token: Token, digest: str, former_until: int) -> Non
     )
 
 
-def revoke(tx: Transaction, token_ids: Collection[str], now: int) -> None:
-    """Revokes tokens."""
-    tx.execute(sa.update(tokens).where(tokens.c.token_id.in_(token_ids)).values(revoke_time=now))
+def revoke(tx: Transaction, token_id: str, now: int) -> None:
+    """Revokes a token."""
+    tx.execute(sa.update(tokens).where(tokens.c.token_id == token_id).values(revoke_time=now))
+
+
+def revoke_all(tx: Transaction, principal_id: str, now: int) -> int:
+    """Revokes the tokens of a principal, and how many: also those that have ended, which may have begun a long call."""
+    mine = sa.update(tokens).where(tokens.c.principal_id == principal_id, tokens.c.revoke_time.is_(None))
+    return tx.execute(mine.values(revoke_time=now)).rowcount
 
 
 def in_force(tx: Transaction, principal_id: str, now: int) -> list[str]:

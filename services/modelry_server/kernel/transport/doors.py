@@ -156,15 +156,17 @@ class OpenCalls:
     def _judge(self, call: OpenCall) -> None:
         """Raises CredentialInvalid, PermissionMissing or ServiceUnavailable if the caller may not go on.
 
-        A credential that has ended by itself does not end what it has begun, such as a long upload.
+        A credential that has ended by itself does not end what it has begun, such as a long upload; one that was
+        revoked does, also if it had ended before.
         """
         changes, identity = self._authority.changes, call.caller.identity
         if identity is None:
             return
-        has_ended = identity.expire_time <= time.time()
-        if identity.credential is not Credential.CLIENT_CERTIFICATE and not has_ended:
-            self._authority.identify(call.bearer)
-        present = replace(call.caller, grants=self._authority.grants_of(identity))
+        if identity.credential is Credential.CLIENT_CERTIFICATE:
+            present = replace(call.caller, grants=self._authority.grants_of(identity))
+        else:
+            known = self._authority.identify_again(call.bearer)  # with the caps that it has now
+            present = replace(call.caller, identity=known.identity, grants=known.grants)
         for permission, place in list(call.caller.judged or ()):
             if permission not in tuple(Kind) and not self._authority.may(present, permission, place):
                 raise PermissionMissing(call.caller.subject, permission, place.workspace)

@@ -148,6 +148,46 @@ def test_tokens_of_an_issuer_that_were_issued_before_all_were_revoked_are_refuse
     assert later.principal_id == identity.principal_id
 
 
+def test_what_a_token_of_an_issuer_has_begun_ends_when_all_are_revoked(
+    company: Company, installation: Installation, clock: HeldClock
+) -> None:
+    text = company.token(preferred_username="ada")
+    with pytest.raises(CredentialInvalid):  # nobody is made by what is not verified
+        company.identities.identity(text, for_open_call=True)
+    known = company.identities.identity(text)
+    clock.advance(3_600_000)
+
+    with pytest.raises(CredentialInvalid):
+        company.identities.identity(text)
+    assert company.identities.identity(text, for_open_call=True) == known
+    with caller.using(Caller("ada", TRACE, identity=known.identity)):
+        installation.tokens.revoke_all("")
+    with pytest.raises(CredentialInvalid):
+        company.identities.identity(text, for_open_call=True)
+
+
+@pytest.mark.parametrize("is_rotated", [False, True])
+def test_what_an_api_token_has_begun_ends_when_it_is_revoked(
+    installation: Installation, clock: HeldClock, is_rotated: bool
+) -> None:
+    ada = installation.principal("ada", "admin")
+    token, text = installation.token(ada, TokenDraft(expire_time=clock.now() + 1000))
+    _, other = installation.token(ada)
+    identities = installation.identities
+    if is_rotated:
+        with installation.by(other):
+            installation.tokens.rotate(token.token_id, clock.now() + 600_000)
+    clock.advance(600_000)
+
+    with pytest.raises(CredentialInvalid):
+        identities.identity(text)
+    assert identities.identity(text, for_open_call=True).identity.principal_id == ada.principal_id
+    with installation.by(other):
+        installation.tokens.revoke(token.token_id)
+    with pytest.raises(CredentialInvalid):
+        identities.identity(text, for_open_call=True)
+
+
 def test_a_disabled_person_is_refused_whatever_the_issuer_says(company: Company, installation: Installation) -> None:
     text = company.token()
     identity = company.identities.identity(text).identity

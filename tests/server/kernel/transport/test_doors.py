@@ -322,6 +322,35 @@ def test_a13_an_open_stream_ends_when_the_role_that_it_was_let_in_for_is_gone(bo
     assert unpacked(caught.value).reason == "PERMISSION_MISSING"
 
 
+def test_a13_an_open_stream_ends_when_its_credential_is_revoked_after_it_has_ended(book: Book) -> None:
+    book.write(TOKEN, "ann", expire_time=time.time() + 1.0)
+    authority = authority_of(book)
+    with streaming(authority) as (channel, go_on):
+        stream = opened(channel)
+        eventually(lambda: not _is_in(channel, TOKEN))
+        del book.known[TOKEN]
+        authority.heard([Changed(credential_id=f"id of {TOKEN}")])
+        go_on.set()
+        with pytest.raises(grpc.RpcError) as caught:
+            list(stream)
+
+    assert unpacked(caught.value).reason == "CREDENTIAL_INVALID"
+
+
+def test_a13_an_open_stream_ends_when_its_credential_gets_another_cap(book: Book) -> None:
+    book.write(TOKEN, "ann", cap=["runs.read"])
+    authority = authority_of(book)
+    with streaming(authority) as (channel, go_on):
+        stream = opened(channel)
+        book.write(TOKEN, "ann", cap=["files.read"])
+        authority.heard([Changed()])
+        go_on.set()
+        with pytest.raises(grpc.RpcError) as caught:
+            list(stream)
+
+    assert unpacked(caught.value).reason == "PERMISSION_MISSING"
+
+
 def test_an_open_stream_goes_on_when_something_else_was_changed(book: Book) -> None:
     authority = authority_of(book)
     with streaming(authority) as (channel, go_on):
