@@ -149,6 +149,7 @@ _BY_SERVICE: dict[str, dict[str, Permission | Kind]] = {
         "UpdateRole": P.ROLES_WRITE,
         "DeleteRole": P.ROLES_WRITE,
         "CreateRoleBinding": P.MEMBERS_WRITE,
+        "GetRoleBinding": P.MEMBERS_READ,
         "ListRoleBindings": P.MEMBERS_READ,
         "DeleteRoleBinding": P.MEMBERS_WRITE,
     },

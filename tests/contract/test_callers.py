@@ -131,7 +131,7 @@ OF_ITS_OWNER = {
     "access.v1.TokenService/RevokeTokens",
 }
 # A binding in the workspace is seen by who may read its members.
-OF_THE_MEMBERS = {"access.v1.RoleService/DeleteRoleBinding"}
+OF_THE_MEMBERS = {"access.v1.RoleService/GetRoleBinding", "access.v1.RoleService/DeleteRoleBinding"}
 OF_BOOTSTRAP = {"access.v1.PrincipalService/CreateAdministrator"}
 TABLES = (set(INSIDE), OF_THE_PLATFORM, OF_ALL, OF_WHO_ADDS_MEMBERS, OF_ITS_OWNER, OF_THE_MEMBERS, OF_BOOTSTRAP)
 PUBLIC = sorted(rpc.removeprefix("/modelry.api.") for rpc in RPCS if rpc.startswith("/modelry.api."))
@@ -258,9 +258,8 @@ def test_the_tokens_of_others_are_not_there(platform: Platform, rpc: str) -> Non
             assert refusal.code in ("NOT_FOUND", "PERMISSION_DENIED") if role == "admin" else "NOT_FOUND", refusal
 
 
-def test_a_binding_is_not_there_for_who_may_not_read_the_members(platform: Platform) -> None:
-    [rpc] = OF_THE_MEMBERS
-
+@pytest.mark.parametrize("rpc", sorted(OF_THE_MEMBERS))
+def test_a_binding_is_not_there_for_who_may_not_read_the_members(platform: Platform, rpc: str) -> None:
     for role, metadata in platform.outside.items():
         refusal = platform.refusal(rpc, metadata)
         assert refusal is not None, role

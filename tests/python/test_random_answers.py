@@ -161,6 +161,7 @@ def functions_of(client: Client, folder: Path) -> dict[str, Callable[[], object]
         "groups.members": lambda: repr(client.groups.members("g")),
         "roles.get": lambda: repr(client.roles.get("r")),
         "roles.list": lambda: repr(client.roles.list()),
+        "roles.binding": lambda: repr(client.roles.binding(RUN)),
         "roles.bindings": lambda: repr(client.roles.bindings(principal=RUN)),
         "tokens.get": lambda: repr(client.tokens.get(RUN)),
         "tokens.list": lambda: repr(client.tokens.list()),

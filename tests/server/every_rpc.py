@@ -175,6 +175,7 @@ REQUESTS: dict[str, dict[str, Build]] = {
         "CreateRoleBinding": lambda of: access.CreateRoleBindingRequest(
             role="reader", principal_id=of.principal_id, place=access.Place(workspace=of.workspace)
         ),
+        "GetRoleBinding": lambda of: access.GetRoleBindingRequest(binding_id=of.binding_id),
         "ListRoleBindings": lambda of: access.ListRoleBindingsRequest(place=access.Place(workspace=of.workspace)),
         "DeleteRoleBinding": lambda of: access.DeleteRoleBindingRequest(binding_id=of.binding_id),
     },

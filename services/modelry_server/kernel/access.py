@@ -160,10 +160,11 @@ class Access:
         if not self._judge.sees(caller.current(), place):
             raise unseen() if unseen else WorkspaceNotFound(place.workspace)
 
-    def allows(self, place: Place, *, permission: str | None = None) -> bool:
-        """Whether the current caller has the permission at the place."""
+    def allows(self, place: Place | None, *, permission: str | None = None) -> bool:
+        """Whether the current caller has the permission at the place: nobody at that of what is not there, None."""
         present = caller.current()
-        return self._lets_in(present, present.permission if permission is None else permission, place)
+        needed = present.permission if permission is None else permission
+        return self._lets_in(present, needed, _NOWHERE if place is None else place) and place is not None
 
     def sees(self, place: Place) -> bool:
         """Whether the current caller has any role at the place."""

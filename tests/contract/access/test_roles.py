@@ -352,6 +352,50 @@ def test_bindings_are_listed_by_age_at_a_place_and_of_a_subject(world: World) ->
     assert ids(group=group) == [of_group]
 
 
+def test_bindings_are_listed_of_one_role(world: World) -> None:
+    here = api.Place(workspace=world.locked.workspace())
+    me, other = world.locked.somebody(), world.locked.somebody()
+    first = world.locked.bind(me.principal_id, "approver", here)
+    world.locked.bind(me.principal_id, "reader", here)
+    at_part = world.locked.bind(me.principal_id, "approver", api.Place(workspace=here.workspace, **EXPERIMENT))
+    of_other = world.locked.bind(other.principal_id, "approver", here)
+    unused = world.role("runs.read")
+
+    def ids(**fields: Any) -> list[str]:
+        request = api.ListRoleBindingsRequest(page_size=1, **fields)
+        return [each.binding_id for each in world.pages(request, "role_bindings")]
+
+    assert ids(place=here, role="approver") == [first, at_part, of_other]
+    assert ids(place=here, role="approver", principal_id=me.principal_id) == [first, at_part]
+    assert ids(place=here, role="writer") == ids(role=unused) == []
+    assert set(ids(role="approver")) >= {first, at_part, of_other}
+
+
+def test_a_page_of_one_role_does_not_go_on_with_another(world: World) -> None:
+    here = api.Place(workspace=world.locked.workspace())
+    for role in ("reader", "writer"):
+        for _ in range(2):
+            world.locked.bind(world.locked.somebody().principal_id, role, here)
+    token = world.ask(api.ListRoleBindingsRequest(place=here, role="reader", page_size=1)).next_page_token
+
+    for role in ("writer", ""):
+        request = api.ListRoleBindingsRequest(place=here, role=role, page_size=1, page_token=token)
+        assert world.refused(request).reason == "PAGE_TOKEN_INVALID"
+
+
+def test_bindings_of_one_role_are_those_of_places_whose_members_the_caller_reads(world: World) -> None:
+    here, there = (api.Place(workspace=world.locked.workspace()) for _ in range(2))
+    keeper, me = world.locked.somebody("admin", here), world.locked.somebody()
+    seen = world.locked.bind(me.principal_id, "approver", here)
+    world.locked.bind(me.principal_id, "approver", there)
+
+    found = world.ask(api.ListRoleBindingsRequest(role="approver"), keeper).role_bindings
+
+    assert [each.binding_id for each in found] == [seen]
+    at_there = api.ListRoleBindingsRequest(place=there, role="no-such-role")
+    assert world.refused(at_there, keeper).reason == "WORKSPACE_NOT_FOUND"
+
+
 def test_who_may_read_the_members_of_a_workspace_lists_its_bindings_and_no_others(world: World) -> None:
     here, there = world.locked.workspace(), world.locked.workspace()
     keeper = world.locked.somebody("admin", api.Place(workspace=here))
@@ -379,10 +423,14 @@ def test_who_may_read_the_members_of_a_workspace_lists_its_bindings_and_no_other
         (api.ListRoleBindingsRequest(principal_id="0" * 32, group="g"), "FIELD_INVALID"),
         (api.ListRoleBindingsRequest(place=api.Place(**EXPERIMENT)), "FIELD_INVALID"),
         (api.ListRoleBindingsRequest(place=api.Place(workspace="not-there")), "WORKSPACE_NOT_FOUND"),
+        (api.ListRoleBindingsRequest(role="No Role"), "FIELD_INVALID"),
+        (api.ListRoleBindingsRequest(role="no-such-role"), "ROLE_NOT_FOUND"),
         (api.ListRoleBindingsRequest(page_token="x"), "PAGE_TOKEN_INVALID"),
+        (api.GetRoleBindingRequest(binding_id="x"), "FIELD_INVALID"),
+        (api.GetRoleBindingRequest(), "FIELD_INVALID"),
         (api.DeleteRoleBindingRequest(binding_id="x"), "FIELD_INVALID"),
     ],
-    ids=["size", "principal", "both", "place", "workspace", "token", "id"],
+    ids=["size", "principal", "both", "place", "workspace", "role", "no role", "token", "get", "no id", "delete"],
 )
 def test_what_can_not_be_asked_is_refused(world: World, request_: Any, reason: str) -> None:
     assert world.refused(request_).reason == reason
@@ -402,3 +450,39 @@ def test_who_may_not_see_a_binding_does_not_find_it(world: World) -> None:
     for each in (me, stranger, reader):
         assert world.refused(request, each).reason == "ROLE_BINDING_NOT_FOUND"
     assert world.refused(request, watcher).reason == "PERMISSION_MISSING"
+
+
+@pytest.mark.parametrize("part", [{}, EXPERIMENT, MODEL], ids=["workspace", "experiment", "model"])
+def test_who_lists_a_binding_reads_it_and_for_others_it_never_was(world: World, part: dict[str, Any]) -> None:
+    here = world.locked.workspace()
+    place = api.Place(workspace=here, **part)
+    me = world.locked.somebody()
+    made = world.ask(binding(principal_id=me.principal_id, place=place)).role_binding
+    gone = world.locked.bind(me.principal_id, "writer", place)
+    world.ask(api.DeleteRoleBindingRequest(binding_id=gone))
+    keeper = world.locked.somebody(world.role("members.read"), place)
+    giver = world.locked.somebody(world.role("members.write"), place)
+    reader = world.locked.somebody("reader", api.Place(workspace=here))
+    stranger = world.locked.somebody("admin", api.Place(workspace=world.locked.workspace()))
+    request = api.GetRoleBindingRequest(binding_id=made.binding_id)
+
+    assert world.ask(request).role_binding == made
+    assert world.ask(request, keeper).role_binding == made
+    assert made in world.ask(api.ListRoleBindingsRequest(place=place), keeper).role_bindings
+    for by in (me, giver, reader, stranger, world.locked.somebody()):
+        hidden = world.refused(request, by)
+        assert (hidden.code, hidden.reason) == ("NOT_FOUND", "ROLE_BINDING_NOT_FOUND")
+        for never in (gone, new_id()):
+            said = world.refused(api.GetRoleBindingRequest(binding_id=never), by)
+            assert said.message == hidden.message.replace(made.binding_id, never)
+            assert (said.code, said.reason, said.resource) == (hidden.code, hidden.reason, ("role_binding", never))
+
+
+def test_a_binding_everywhere_is_read_by_who_reads_members_everywhere(world: World) -> None:
+    made = world.ask(binding(principal_id=world.locked.somebody().principal_id)).role_binding
+    request = api.GetRoleBindingRequest(binding_id=made.binding_id)
+    keeper = world.locked.somebody("admin", api.Place(workspace=world.locked.workspace()))
+
+    assert world.ask(request, world.locked.somebody(world.role("members.read"))).role_binding == made
+    for by in (keeper, world.locked.somebody("reader")):
+        assert world.refused(request, by).reason == "ROLE_BINDING_NOT_FOUND"

@@ -84,6 +84,20 @@ def test_a_role_is_bound_at_the_workspace_of_the_client_and_taken_away(
         client.roles.unbind(made.binding_id)
 
 
+def test_a_binding_is_read_by_its_id_and_found_by_its_role(client: Client, ada: str, workspace: str) -> None:
+    made = client.roles.bind("approver", principal=ada, workspace=workspace)
+    client.roles.bind("reader", principal=ada, workspace=workspace)
+
+    assert client.roles.binding(made.binding_id) == made
+    assert client.roles.bindings(role="approver", workspace=workspace) == [made]
+    assert made in client.roles.bindings(role="approver", principal=ada, everywhere=True)
+    with pytest.raises(RoleNotFound):
+        list(client.roles.bindings(role="aprover", workspace=workspace))
+    client.roles.unbind(made.binding_id)
+    with pytest.raises(RoleBindingNotFound):
+        client.roles.binding(made.binding_id)
+
+
 def test_experiments_and_models_are_places_by_their_names(client: Client, ada: str, workspace: str) -> None:
     there = Client(client._connection.address.uri, workspace)
     experiment = there.experiments.create("flights")

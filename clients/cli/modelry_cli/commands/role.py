@@ -27,6 +27,7 @@ Experiment = Annotated[
     str, typer.Option(help="Only this experiment of the workspace: its id or name.", metavar="EXPERIMENT")
 ]
 Model = Annotated[str, typer.Option(help="Only this registered model of the workspace.", metavar="MODEL")]
+BindingId = Annotated[str, typer.Argument(help="The id of the binding.", metavar="BINDING_ID")]
 Everywhere = Annotated[bool, typer.Option("--everywhere", help="The whole installation, with all workspaces.")]
 
 
@@ -128,9 +129,16 @@ def unbind_role(
     )
 
 
+@asks(app, "binding")
+def get_binding(session: Session, binding_id: BindingId) -> None:
+    """Shows who has which role by a binding, and where."""
+    _show(session, session.client.roles.binding(binding_id))
+
+
 @asks(app, "bindings")
 def list_bindings(
     session: Session,
+    role: Annotated[str, typer.Option(help="Only this role.", metavar="ROLE")] = "",
     user: User = "",
     group: Group = "",
     experiment: Experiment = "",
@@ -145,7 +153,8 @@ def list_bindings(
     """
     if user and group:
         raise typer.BadParameter("give --user or --group")
-    found = session.client.roles.bindings(principal=user, group=group, **_place(session, experiment, model, everywhere))
+    place = _place(session, experiment, model, everywhere)
+    found = session.client.roles.bindings(role=role, principal=user, group=group, **place)
     names = Names(session)
     columns: list[Column[RoleBinding]] = [
         Column("ROLE", lambda binding: binding.role),
@@ -176,8 +185,8 @@ def _binding(session: Session, role: str, user: str, group: str, where: dict[str
     from modelry.errors import RoleBindingNotFound
 
     place = session.client.roles.place(**where)
-    for binding in session.client.roles.bindings(principal=user, group=group, **where):
-        if binding.role == role and binding.place == place:
+    for binding in session.client.roles.bindings(role=role, principal=user, group=group, **where):
+        if binding.place == place:
             return binding
     who = user or f"the group {group}"
     raise RoleBindingNotFound(

@@ -96,10 +96,24 @@ class Bindings:
             journal.begin(tx)
             return self._requests.once(tx, request, find=lambda known: _found(tx, known), make=make, existing=refuse)
 
+    def get(self, binding_id: str) -> RoleBinding:
+        """The binding with this id, if the caller may read the members of its place.
+
+        Raises FieldInvalid, RoleBindingNotFound.
+        """
+        with Fields() as fields:
+            fields.id("binding_id", binding_id)
+        with self._db.read() as tx:
+            binding = store.find(tx, binding_id)
+        if not self._access.allows(binding.place if binding else None) or binding is None:
+            raise RoleBindingNotFound(binding_id)
+        return binding
+
     def page(
         self,
         place: Place,
         subject: Member | None,
+        role: str = "",
         *,
         after: tuple[SortValue, ...] | None,
         limit: int,
@@ -107,15 +121,19 @@ class Bindings:
         """At most `limit` bindings, the oldest first, of those whose places show their members to the caller.
 
         All at a place and at what lies in it; with the installation as the place: of all workspaces. Raises
-        WorkspaceNotFound, PermissionMissing, FieldInvalid.
+        WorkspaceNotFound, PermissionMissing, FieldInvalid, RoleNotFound.
         """
         visible = self._visible(place)
         with Fields() as fields:
             _judge_place(fields, place)
             _judge_subject(fields, subject)
-        wanted = Wanted(None if place == INSTALLATION else place, subject)
+            if role:
+                roles.judge_name(fields, "role", role)
+        wanted = Wanted(None if place == INSTALLATION else place, subject, role)
         with self._db.read() as tx:
             _require_workspace(tx, place)
+            if role:  # a wrong name must not look like a role that nobody has
+                roles.find(tx, role)
             found = store.page(tx, visible, wanted, str(after[0]) if after else "", limit)
         return [Found(each, (each.binding_id,)) for each in found]
 

@@ -62,6 +62,12 @@ class RoleService(api.RoleServiceServicer):
         binding = self._bindings.create(draft, idempotency.request(request))
         return api.CreateRoleBindingResponse(role_binding=_binding(binding))
 
+    def GetRoleBinding(
+        self, request: api.GetRoleBindingRequest, context: grpc.ServicerContext
+    ) -> api.GetRoleBindingResponse:
+        """Reads a binding."""
+        return api.GetRoleBindingResponse(role_binding=_binding(self._bindings.get(request.binding_id)))
+
     def ListRoleBindings(
         self, request: api.ListRoleBindingsRequest, context: grpc.ServicerContext
     ) -> api.ListRoleBindingsResponse:
@@ -72,9 +78,8 @@ class RoleService(api.RoleServiceServicer):
         subject = Member(name, is_group=bool(request.group)) if name else None
 
         def search(*, after: tuple[SortValue, ...] | None, limit: int) -> list[Found[RoleBinding]]:
-            return list(
-                self._bindings.page(_place(request.place, is_required=False), subject, after=after, limit=limit)
-            )
+            place = _place(request.place, is_required=False)
+            return list(self._bindings.page(place, subject, request.role, after=after, limit=limit))
 
         bindings, next_page_token = self._pager.answer(request, search, _binding)
         return api.ListRoleBindingsResponse(role_bindings=bindings, next_page_token=next_page_token)

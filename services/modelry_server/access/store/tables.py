@@ -110,7 +110,7 @@ role_bindings = sa.Table(
     "role_bindings",
     metadata,
     sa.Column("binding_id", _Id, primary_key=True),
-    sa.Column("role", _Name, nullable=False, index=True),
+    sa.Column("role", _Name, nullable=False),
     sa.Column("is_group", sa.Boolean, nullable=False),
     sa.Column("subject", _Name, nullable=False),
     sa.Column("workspace", _Name, nullable=False),
@@ -119,6 +119,7 @@ role_bindings = sa.Table(
     sa.Column("creator_id", _Id, nullable=False),
     sa.Column("create_time", sa.BigInteger, nullable=False),
     sa.UniqueConstraint("subject", "is_group", "role", "workspace", "experiment_id", "model_id"),
+    sa.Index("role_bindings_by_role", "role", "binding_id"),
     sa.Index("role_bindings_by_place", "workspace", "experiment_id", "model_id", "binding_id"),
 )
 

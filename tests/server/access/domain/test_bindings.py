@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 import pytest
 
 from modelry_server.access.domain import bindings
-from modelry_server.access.domain.bindings import Draft
+from modelry_server.access.domain.bindings import Bindings, Draft
 from modelry_server.access.entities import Member
 from modelry_server.access.errors import (
     GrantTooWide,
@@ -21,10 +21,12 @@ from modelry_server.access.errors import (
     RoleBindingNotFound,
     RoleNotFound,
 )
-from modelry_server.kernel.access import INSTALLATION, Place, WorkspaceNotFound
+from modelry_server.access.store import tables
+from modelry_server.kernel.access import INSTALLATION, Access, Open, Place, WorkspaceNotFound
 from modelry_server.kernel.authority import Changed
+from modelry_server.kernel.caller import Caller
 from modelry_server.kernel.errors import FieldInvalid, LimitReached, PermissionMissing
-from modelry_server.kernel.requests.idempotency import Request
+from modelry_server.kernel.requests.idempotency import Request, Requests
 from modelry_server.kernel.sql.database import Database
 from modelry_server.permissions import Permission
 from tests.server.access import written
@@ -342,6 +344,65 @@ def test_who_may_not_see_a_binding_does_not_find_it(rules: Rules, bob: str) -> N
             rules.bindings.delete(made)
         with pytest.raises(FieldInvalid):
             rules.bindings.delete("x")
+
+
+def test_who_lists_a_binding_reads_it_and_for_others_it_is_not_there(rules: Rules, ann: str, bob: str) -> None:
+    rules.a_role(Permission.MEMBERS_READ, name="watcher")
+    rules.a_role(Permission.MEMBERS_WRITE, name="giver")
+    made = {place: rules.bound("reader", bob, place) for place in (INSTALLATION, RISK, SEVEN, EIGHT, LAB)}
+    seen_by = {
+        ann: set(made),
+        rules.a_principal("watcher"): set(made),
+        rules.a_principal("watcher", RISK): {RISK, SEVEN, EIGHT},
+        rules.a_principal("watcher", SEVEN): {SEVEN},
+        rules.a_principal("giver"): set(),
+        rules.a_principal("reader"): set(),
+        bob: set(),
+    }
+
+    for principal_id, seen in seen_by.items():
+        with calling(principal_id, "RoleService.GetRoleBinding"):
+            for place, binding_id in made.items():
+                if place in seen:
+                    assert rules.bindings.get(binding_id).binding_id == binding_id
+                else:
+                    with pytest.raises(RoleBindingNotFound):
+                        rules.bindings.get(binding_id)
+            with pytest.raises(RoleBindingNotFound):
+                rules.bindings.get("f" * 32)
+            with pytest.raises(FieldInvalid):
+                rules.bindings.get("x")
+
+
+def test_a_binding_that_is_hidden_is_judged_as_one_that_is_not_there(rules: Rules, bob: str) -> None:
+    hidden = rules.bound("reader", bob, RISK)
+    asked: list[Place] = []
+
+    class Noting(Open):
+        def may(self, caller: Caller, permission: str, place: Place) -> bool:
+            asked.append(place)
+            return False
+
+    noting = Bindings(rules.db, Requests(tables.requests, rules.clock), Access(Noting()), rules.clock)
+    for binding_id in (hidden, "f" * 32):
+        with calling(bob, "RoleService.GetRoleBinding"), pytest.raises(RoleBindingNotFound):
+            noting.get(binding_id)
+
+    assert [place.workspace for place in asked] == ["risk", "-"]
+
+
+def test_a_role_that_is_not_there_is_no_role_that_nobody_has(rules: Rules, ann: str, bob: str) -> None:
+    rules.a_role("runs.read", name="unused")
+    seven, risk = rules.bound("writer", bob, SEVEN), rules.bound("writer", bob, RISK)
+    rules.bound("reader", bob, RISK)
+
+    with listing(ann):
+        for place in (INSTALLATION, RISK):
+            found = rules.bindings.page(place, None, "writer", after=None, limit=9)
+            assert [each.item.binding_id for each in found] == [seven, risk]
+            assert not rules.bindings.page(place, None, "unused", after=None, limit=9)
+            with pytest.raises(RoleNotFound):
+                rules.bindings.page(place, None, "clerk", after=None, limit=9)
 
 
 def test_a_binding_goes_once(rules: Rules, ann: str, bob: str) -> None:

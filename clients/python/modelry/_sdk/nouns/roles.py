@@ -165,9 +165,15 @@ class Roles:
         request = access.DeleteRoleBindingRequest(binding_id=binding_id)
         self._connection.call(access.rpcs.DELETE_ROLE_BINDING, request)
 
+    def binding(self, binding_id: str) -> RoleBinding:
+        """Reads a binding. Raises RoleBindingNotFound, also if the caller may not read the members of its place."""
+        request = access.GetRoleBindingRequest(binding_id=binding_id)
+        return binding_of(self._connection.call(access.rpcs.GET_ROLE_BINDING, request).role_binding)
+
     def bindings(
         self,
         *,
+        role: str = "",
         principal: str = "",
         group: str = "",
         workspace: str | None = None,
@@ -179,13 +185,14 @@ class Roles:
     ) -> LazyList[RoleBinding]:
         """Lists who has which role at a place and at what lies in it, the oldest first.
 
-        With a principal or a group only its own bindings: those of its groups are not among them, and neither are, at a
-        workspace, those of the whole installation. Raises WorkspaceNotFound, PrincipalNotFound, ExperimentNotFound,
-        ModelNotFound, and InvalidArgument if two places or a principal and a group are named.
+        With a role only those of this role. With a principal or a group only its own bindings: those of its groups are
+        not among them, and neither are, at a workspace, those of the whole installation. Raises WorkspaceNotFound,
+        RoleNotFound, PrincipalNotFound, ExperimentNotFound, ModelNotFound, and InvalidArgument if two places or a
+        principal and a group are named.
         """
         if principal and group:
             raise InvalidArgument("bindings are listed of a principal or of a group; give one of them")
-        request = access.ListRoleBindingsRequest(group=group)
+        request = access.ListRoleBindingsRequest(group=group, role=role)
         request.place.CopyFrom(
             self._places.named(workspace=workspace, experiment=experiment, model=model, everywhere=everywhere)
         )

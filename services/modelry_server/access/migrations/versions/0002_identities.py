@@ -108,7 +108,7 @@ def _create_roles() -> None:
     op.create_table(
         "role_bindings",
         sa.Column("binding_id", _ID, primary_key=True),
-        sa.Column("role", _NAME, nullable=False, index=True),
+        sa.Column("role", _NAME, nullable=False),
         sa.Column("is_group", sa.Boolean, nullable=False),
         sa.Column("subject", _NAME, nullable=False),
         sa.Column("workspace", _NAME, nullable=False),
@@ -117,6 +117,7 @@ def _create_roles() -> None:
         sa.Column("creator_id", _ID, nullable=False),
         sa.Column("create_time", sa.BigInteger, nullable=False),
         sa.UniqueConstraint("subject", "is_group", "role", "workspace", "experiment_id", "model_id"),
+        sa.Index("role_bindings_by_role", "role", "binding_id"),
         sa.Index("role_bindings_by_place", "workspace", "experiment_id", "model_id", "binding_id"),
     )
 

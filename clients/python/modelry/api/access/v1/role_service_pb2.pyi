@@ -346,6 +346,52 @@ class CreateRoleBindingResponse(_message.Message):
 Global___CreateRoleBindingResponse: _TypeAlias = CreateRoleBindingResponse  # noqa: Y015
 
 @_typing.final
+class GetRoleBindingRequest(_message.Message):
+    """The request of GetRoleBinding."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BINDING_ID_FIELD_NUMBER: _builtins.int
+    binding_id: _builtins.str
+    """The id. Required."""
+    def __init__(
+        self,
+        *,
+        binding_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["binding_id", b"binding_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRoleBindingRequest: _TypeAlias = GetRoleBindingRequest  # noqa: Y015
+
+@_typing.final
+class GetRoleBindingResponse(_message.Message):
+    """The answer of GetRoleBinding."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLE_BINDING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def role_binding(self) -> _role_pb2.RoleBinding:
+        """The binding."""
+
+    def __init__(
+        self,
+        *,
+        role_binding: _role_pb2.RoleBinding | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["role_binding", b"role_binding"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["role_binding", b"role_binding"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRoleBindingResponse: _TypeAlias = GetRoleBindingResponse  # noqa: Y015
+
+@_typing.final
 class ListRoleBindingsRequest(_message.Message):
     """The request of ListRoleBindings."""
 
@@ -356,6 +402,7 @@ class ListRoleBindingsRequest(_message.Message):
     GROUP_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
     principal_id: _builtins.str
     """Only bindings of this principal. Its groups are not looked at."""
     group: _builtins.str
@@ -364,6 +411,8 @@ class ListRoleBindingsRequest(_message.Message):
     """The size of the page. 0 means 100; more than 1000 means 1000; a negative size is refused."""
     page_token: _builtins.str
     """The `next_page_token` of the previous page. Empty for the first page."""
+    role: _builtins.str
+    """Only bindings of this role, by name. Empty: of all roles."""
     @_builtins.property
     def place(self) -> _role_pb2.Place:
         """Where: all bindings at this place and at what lies in it. Empty: the whole installation, with all workspaces."""
@@ -376,10 +425,11 @@ class ListRoleBindingsRequest(_message.Message):
         group: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        role: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["place", b"place"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["group", b"group", "page_size", b"page_size", "page_token", b"page_token", "place", b"place", "principal_id", b"principal_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group", b"group", "page_size", b"page_size", "page_token", b"page_token", "place", b"place", "principal_id", b"principal_id", "role", b"role"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

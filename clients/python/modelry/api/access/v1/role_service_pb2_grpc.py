@@ -65,6 +65,11 @@ class RoleServiceStub(object):
                 request_serializer=modelry_dot_api_dot_access_dot_v1_dot_role__service__pb2.CreateRoleBindingRequest.SerializeToString,
                 response_deserializer=modelry_dot_api_dot_access_dot_v1_dot_role__service__pb2.CreateRoleBindingResponse.FromString,
                 _registered_method=True)
+        self.GetRoleBinding = channel.unary_unary(
+                '/modelry.api.access.v1.RoleService/GetRoleBinding',
+                request_serializer=modelry_dot_api_dot_access_dot_v1_dot_role__service__pb2.GetRoleBindingRequest.SerializeToString,
+                response_deserializer=modelry_dot_api_dot_access_dot_v1_dot_role__service__pb2.GetRoleBindingResponse.FromString,
+                _registered_method=True)
         self.ListRoleBindings = channel.unary_unary(
                 '/modelry.api.access.v1.RoleService/ListRoleBindings',
                 request_serializer=modelry_dot_api_dot_access_dot_v1_dot_role__service__pb2.ListRoleBindingsRequest.SerializeToString,
@@ -144,11 +149,20 @@ class RoleServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetRoleBinding(self, request, context):
+        """Reads a binding. Who may read the members of its place may read it; for others it is not there.
+
+        Errors: `FIELD_INVALID`; `ROLE_BINDING_NOT_FOUND`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListRoleBindings(self, request, context):
         """Lists bindings at a place, or of a principal or group, by their age. Without a workspace and a subject: those of the
         whole installation. A caller sees those of places whose members it may read.
 
-        Errors: `FIELD_INVALID`; `WORKSPACE_NOT_FOUND`; `PAGE_TOKEN_INVALID`.
+        Errors: `FIELD_INVALID`; `WORKSPACE_NOT_FOUND`; `ROLE_NOT_FOUND`; `PAGE_TOKEN_INVALID`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -195,6 +209,11 @@ def add_RoleServiceServicer_to_server(servicer, server):
                     servicer.CreateRoleBinding,
                     request_deserializer=modelry_dot_api_dot_access_dot_v1_dot_role__service__pb2.CreateRoleBindingRequest.FromString,
                     response_serializer=modelry_dot_api_dot_access_dot_v1_dot_role__service__pb2.CreateRoleBindingResponse.SerializeToString,
+            ),
+            'GetRoleBinding': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRoleBinding,
+                    request_deserializer=modelry_dot_api_dot_access_dot_v1_dot_role__service__pb2.GetRoleBindingRequest.FromString,
+                    response_serializer=modelry_dot_api_dot_access_dot_v1_dot_role__service__pb2.GetRoleBindingResponse.SerializeToString,
             ),
             'ListRoleBindings': grpc.unary_unary_rpc_method_handler(
                     servicer.ListRoleBindings,
@@ -370,6 +389,33 @@ class RoleService(object):
             '/modelry.api.access.v1.RoleService/CreateRoleBinding',
             modelry_dot_api_dot_access_dot_v1_dot_role__service__pb2.CreateRoleBindingRequest.SerializeToString,
             modelry_dot_api_dot_access_dot_v1_dot_role__service__pb2.CreateRoleBindingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRoleBinding(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelry.api.access.v1.RoleService/GetRoleBinding',
+            modelry_dot_api_dot_access_dot_v1_dot_role__service__pb2.GetRoleBindingRequest.SerializeToString,
+            modelry_dot_api_dot_access_dot_v1_dot_role__service__pb2.GetRoleBindingResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -55,11 +55,16 @@ class RoleServiceStub:
     `GRANT_TOO_WIDE`; `LIMIT_REACHED` (500 bindings of one principal or group in a workspace, 10000 in all there);
     `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
     """
+    GetRoleBinding: _grpc.UnaryUnaryMultiCallable[_role_service_pb2.GetRoleBindingRequest, _role_service_pb2.GetRoleBindingResponse]
+    """Reads a binding. Who may read the members of its place may read it; for others it is not there.
+
+    Errors: `FIELD_INVALID`; `ROLE_BINDING_NOT_FOUND`.
+    """
     ListRoleBindings: _grpc.UnaryUnaryMultiCallable[_role_service_pb2.ListRoleBindingsRequest, _role_service_pb2.ListRoleBindingsResponse]
     """Lists bindings at a place, or of a principal or group, by their age. Without a workspace and a subject: those of the
     whole installation. A caller sees those of places whose members it may read.
 
-    Errors: `FIELD_INVALID`; `WORKSPACE_NOT_FOUND`; `PAGE_TOKEN_INVALID`.
+    Errors: `FIELD_INVALID`; `WORKSPACE_NOT_FOUND`; `ROLE_NOT_FOUND`; `PAGE_TOKEN_INVALID`.
     """
     DeleteRoleBinding: _grpc.UnaryUnaryMultiCallable[_role_service_pb2.DeleteRoleBindingRequest, _role_service_pb2.DeleteRoleBindingResponse]
     """Removes a binding. Within five seconds it holds nowhere any more.
@@ -146,6 +151,17 @@ class RoleServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def GetRoleBinding(
+        self,
+        request: _role_service_pb2.GetRoleBindingRequest,
+        context: _grpc.ServicerContext,
+    ) -> _role_service_pb2.GetRoleBindingResponse:
+        """Reads a binding. Who may read the members of its place may read it; for others it is not there.
+
+        Errors: `FIELD_INVALID`; `ROLE_BINDING_NOT_FOUND`.
+        """
+
+    @_abc_1.abstractmethod
     def ListRoleBindings(
         self,
         request: _role_service_pb2.ListRoleBindingsRequest,
@@ -154,7 +170,7 @@ class RoleServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists bindings at a place, or of a principal or group, by their age. Without a workspace and a subject: those of the
         whole installation. A caller sees those of places whose members it may read.
 
-        Errors: `FIELD_INVALID`; `WORKSPACE_NOT_FOUND`; `PAGE_TOKEN_INVALID`.
+        Errors: `FIELD_INVALID`; `WORKSPACE_NOT_FOUND`; `ROLE_NOT_FOUND`; `PAGE_TOKEN_INVALID`.
         """
 
     @_abc_1.abstractmethod

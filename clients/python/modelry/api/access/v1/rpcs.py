@@ -46,6 +46,8 @@ from modelry.api.access.v1.role_service_pb2 import (
     DeleteRoleBindingResponse,
     DeleteRoleRequest,
     DeleteRoleResponse,
+    GetRoleBindingRequest,
+    GetRoleBindingResponse,
     GetRoleRequest,
     GetRoleResponse,
     ListRoleBindingsRequest,
@@ -100,6 +102,7 @@ LIST_ROLES = Rpc("/modelry.api.access.v1.RoleService/ListRoles", ListRolesReques
 UPDATE_ROLE = Rpc("/modelry.api.access.v1.RoleService/UpdateRole", UpdateRoleRequest, UpdateRoleResponse, False)
 DELETE_ROLE = Rpc("/modelry.api.access.v1.RoleService/DeleteRole", DeleteRoleRequest, DeleteRoleResponse, False)
 CREATE_ROLE_BINDING = Rpc("/modelry.api.access.v1.RoleService/CreateRoleBinding", CreateRoleBindingRequest, CreateRoleBindingResponse, True)
+GET_ROLE_BINDING = Rpc("/modelry.api.access.v1.RoleService/GetRoleBinding", GetRoleBindingRequest, GetRoleBindingResponse, True)
 LIST_ROLE_BINDINGS = Rpc("/modelry.api.access.v1.RoleService/ListRoleBindings", ListRoleBindingsRequest, ListRoleBindingsResponse, True)
 DELETE_ROLE_BINDING = Rpc("/modelry.api.access.v1.RoleService/DeleteRoleBinding", DeleteRoleBindingRequest, DeleteRoleBindingResponse, False)
 CREATE_TOKEN = Rpc("/modelry.api.access.v1.TokenService/CreateToken", CreateTokenRequest, CreateTokenResponse, True)
