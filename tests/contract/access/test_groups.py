@@ -122,6 +122,69 @@ def test_others_see_the_groups_that_they_are_in_and_no_others(world: World) -> N
         assert world.refused(request, me).reason == "GROUP_NOT_FOUND"
 
 
+def test_groups_are_listed_of_a_member(world: World) -> None:
+    me = world.principal().principal_id
+    inner = world.group(me)
+    direct, outer = world.group(me), world.group(groups=[inner])
+    world.group(world.principal().principal_id)
+
+    def names(**member: str) -> list[str]:
+        return [each.name for each in world.pages(api.ListGroupsRequest(page_size=1, **member), "groups")]
+
+    assert names(principal_id=me) == sorted([inner, direct])
+    assert names(group=inner) == [outer]
+    assert names(group=outer) == []
+
+
+def test_the_groups_of_who_is_not_there_are_refused(world: World) -> None:
+    for by in (world.admin, world.locked.somebody()):
+        unknown = world.refused(api.ListGroupsRequest(principal_id=new_id()), by)
+        nowhere = world.refused(api.ListGroupsRequest(group=unique("nowhere")), by)
+        assert (unknown.code, unknown.reason) == ("NOT_FOUND", "PRINCIPAL_NOT_FOUND")
+        assert (nowhere.code, nowhere.reason) == ("NOT_FOUND", "GROUP_NOT_FOUND")
+    for bad, path in (({"principal_id": "ada"}, "principal_id"), ({"principal_id": ""}, "principal_id")):
+        assert list(world.refused(api.ListGroupsRequest(**bad)).violations) == [path]  # type: ignore[arg-type]
+    assert list(world.refused(api.ListGroupsRequest(group="")).violations) == ["group"]
+
+
+def test_a_page_of_one_member_does_not_go_on_with_another(world: World) -> None:
+    me, other = (world.principal().principal_id for _ in range(2))
+    for _ in range(2):
+        world.group(me, other)
+    token = world.ask(api.ListGroupsRequest(principal_id=me, page_size=1)).next_page_token
+
+    for member in ({"principal_id": other}, {}):
+        request = api.ListGroupsRequest(page_size=1, page_token=token, **member)
+        assert world.refused(request).reason == "PAGE_TOKEN_INVALID"
+
+
+def test_others_list_their_own_groups_by_a_member_and_learn_of_no_others(world: World) -> None:
+    me, friend = world.locked.somebody("reader"), world.principal()
+    job = world.owned(me)
+    inner, hidden = world.group(me.principal_id, friend.principal_id, job), world.group(friend.principal_id, job)
+    outer = world.group(groups=[inner])
+    world.group(groups=[inner, hidden])
+
+    def names(**member: str) -> list[str]:
+        return [each.name for each in world.ask(api.ListGroupsRequest(**member), me).groups]  # type: ignore[arg-type]
+
+    assert names(principal_id=me.principal_id) == names(principal_id=job) == [inner]
+    assert outer in names(group=inner)
+    hers = world.refused(api.ListGroupsRequest(principal_id=friend.principal_id), me)
+    nobody = world.refused(api.ListGroupsRequest(principal_id=(never := new_id())), me)
+    assert (hers.code, hers.reason) == (nobody.code, nobody.reason) == ("NOT_FOUND", "PRINCIPAL_NOT_FOUND")
+    assert nobody.message == hers.message.replace(friend.principal_id, never)
+    assert world.refused(api.ListGroupsRequest(group=hidden), me).reason == "GROUP_NOT_FOUND"
+
+
+def test_who_may_add_members_somewhere_lists_the_groups_of_anybody(world: World) -> None:
+    keeper = world.locked.somebody("admin", api.Place(workspace=world.locked.workspace()))
+    friend = world.principal().principal_id
+    name = world.group(friend)
+
+    assert [each.name for each in world.ask(api.ListGroupsRequest(principal_id=friend), keeper).groups] == [name]
+
+
 def test_members_are_listed_groups_by_name_then_principals_by_id(world: World) -> None:
     people = [world.principal().principal_id for _ in range(3)]
     groups = [world.group() for _ in range(2)]

@@ -21,16 +21,25 @@ Users = Annotated[
 ]
 Groups = Annotated[list[str] | None, typer.Option("--group", help="Another group. Can be repeated.", metavar="GROUP")]
 
+OfUser = Annotated[str, typer.Option(help="Only groups that this person or service account is in.", metavar="USER")]
+OfGroup = Annotated[str, typer.Option(help="Only groups that this group is in.", metavar="GROUP")]
+
 
 @asks(app, "list")
-def list_groups(session: Session, limit: Limit = None) -> None:
-    """Lists groups, by name."""
+def list_groups(session: Session, user: OfUser = "", group: OfGroup = "", limit: Limit = None) -> None:
+    """Lists groups, by name.
+
+    With --user or --group only those that have this member themselves, and not through another group.
+    """
+    if user and group:
+        raise typer.BadParameter("give --user or --group")
     columns: list[Column[Group]] = [
         Column("NAME", lambda group: group.name, wraps=True),
         Column("DESCRIPTION", lambda group: group.description, wraps=True),
         Column("CREATED", lambda group: group.create_time, spare=1),
     ]
-    session.show_all(session.client.groups.list(), columns, limit=limit, nothing="No groups.")
+    found = session.client.groups.list(principal=user, group=group)
+    session.show_all(found, columns, limit=limit, nothing="No groups.")
 
 
 @asks(app, "get")

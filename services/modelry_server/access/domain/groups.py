@@ -3,13 +3,14 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
-from modelry_server.access.domain import administrators, journal, width
+from modelry_server.access.domain import administrators, journal, sight, width
 from modelry_server.access.domain.journal import Change, Value
 from modelry_server.access.entities import Group, Member
 from modelry_server.access.errors import GroupCycle, GroupExists, GroupNotFound, PrincipalNotFound
 from modelry_server.access.store import grants as grant_store
 from modelry_server.access.store import groups as store
 from modelry_server.access.store import members as member_store
+from modelry_server.access.store import principals as principal_store
 from modelry_server.kernel import caller
 from modelry_server.kernel.access import INSTALLATION, Access
 from modelry_server.kernel.authority import Changed
@@ -71,12 +72,22 @@ class Groups:
         with self._db.read() as tx:
             return _seen(tx, name, sees_all)
 
-    def page(self, *, after: tuple[SortValue, ...] | None, limit: int) -> Sequence[Found[Group]]:
-        """At most `limit` groups by name: all, or those that the caller is in."""
+    def page(
+        self, member: Member | None = None, *, after: tuple[SortValue, ...] | None, limit: int
+    ) -> Sequence[Found[Group]]:
+        """At most `limit` groups by name: all, or those that the caller is in; with a member only those that have it.
+
+        Raises FieldInvalid, PrincipalNotFound, GroupNotFound.
+        """
+        with Fields() as fields:
+            if member is not None:
+                _judge_member(fields, "", member)
         sees_all = self._sees_all()
         with self._db.read() as tx:
+            if member is not None:
+                _require_seen_member(tx, member, sees_all)
             own = None if sees_all else _own(tx)
-            found = store.page(tx, str(after[0]) if after else "", limit, among=own)
+            found = store.page(tx, str(after[0]) if after else "", limit, among=own, member=member)
         return [Found(each, (each.name,)) for each in found]
 
     def update(self, name: str, etag: str, changes: Callable[[], Mapping[str, str]]) -> Group:
@@ -222,6 +233,16 @@ def _seen(tx: Transaction, name: str, sees_all: bool) -> Group:
     return _found(tx, name)
 
 
+def _require_seen_member(tx: Transaction, member: Member, sees_all: bool) -> None:
+    """Who sees all groups sees all principals. Raises GroupNotFound, PrincipalNotFound."""
+    if member.is_group:
+        _seen(tx, member.name, sees_all)
+        return
+    principal = principal_store.find(tx, member.name)
+    if principal is None or not (sees_all or sight.answers_for(principal)):
+        raise PrincipalNotFound(member.name)
+
+
 def _checked_above(tx: Transaction, name: str, added: Collection[str]) -> frozenset[str]:
     """The group and all that it is in, if these groups may be added to it. Raises GroupCycle, LimitReached."""
     steps_up = store.above(tx, name, DEEPEST)
@@ -259,15 +280,20 @@ def _judged_members(name: str, members: Sequence[Member | None]) -> list[Member]
     def judge(path: str, member: Member | None) -> None:
         if member is None:
             fields.refuse(path, "is empty: set principal_id or group")
-        elif member.is_group:
-            fields.key(f"{path}.group", member.name)
         else:
-            fields.id(f"{path}.principal_id", member.name)
+            _judge_member(fields, f"{path}.", member)
 
     with Fields() as fields:
         fields.key("name", name)
         judged = fields.each("members", members, judge, required=True, most=MOST_AT_ONCE)
     return [each for each in judged if each is not None]
+
+
+def _judge_member(fields: Fields, path: str, member: Member) -> None:
+    if member.is_group:
+        fields.key(f"{path}group", member.name)
+    else:
+        fields.id(f"{path}principal_id", member.name)
 
 
 def _by_kind(members: Collection[Member]) -> dict[str, Value]:

@@ -31,7 +31,8 @@ class GroupService(api.GroupServiceServicer):
 
     def ListGroups(self, request: api.ListGroupsRequest, context: grpc.ServicerContext) -> api.ListGroupsResponse:
         """Lists groups."""
-        groups, next_page_token = self._pager.answer(request, self._groups.page, _message)
+        search = partial(self._groups.page, _member_of(request))
+        groups, next_page_token = self._pager.answer(request, search, _message)
         return api.ListGroupsResponse(groups=groups, next_page_token=next_page_token)
 
     def UpdateGroup(self, request: api.UpdateGroupRequest, context: grpc.ServicerContext) -> api.UpdateGroupResponse:
@@ -69,11 +70,13 @@ class GroupService(api.GroupServiceServicer):
 
 
 def _members(given: Iterable[api.GroupMember]) -> list[Member | None]:
-    return [
-        Member(each.group if kind == "group" else each.principal_id, kind == "group") if kind else None
-        for each in given
-        for kind in [each.WhichOneof("member")]
-    ]
+    return [_member_of(each) for each in given]
+
+
+def _member_of(given: api.GroupMember | api.ListGroupsRequest) -> Member | None:
+    """The member that a message names; None if it names nobody."""
+    kind = given.WhichOneof("member")
+    return Member(given.group if kind == "group" else given.principal_id, kind == "group") if kind else None
 
 
 def _member(member: Member) -> api.GroupMember:

@@ -24,11 +24,17 @@ def find(tx: Transaction, name: str) -> Group | None:
     return _entity(row) if row else None
 
 
-def page(tx: Transaction, after: str, limit: int, *, among: Collection[str] | None = None) -> list[Group]:
-    """The groups after a name, by name: all, or those `among` these names."""
+def page(
+    tx: Transaction, after: str, limit: int, *, among: Collection[str] | None = None, member: Member | None = None
+) -> list[Group]:
+    """The groups after a name, by name: all, or those `among` these names, and those that have a member themselves."""
     query = sa.select(groups).where(groups.c.name > after).order_by(groups.c.name).limit(limit)
     if among is not None:
         query = query.where(groups.c.name.in_(among))
+    if member is not None:
+        kind = sa.true() if member.is_group else sa.false()
+        query = query.join(group_members, _m.group_name == groups.c.name)
+        query = query.where(_m.member == member.name, _m.is_group == kind)
     return [_entity(row) for row in tx.execute(query)]
 
 

@@ -377,6 +377,38 @@ def test_a_list_goes_on_after_a_page(rules: Rules) -> None:
     assert [each.item.name for each in (*first, *rest)] == ["a", "b", "c"]
 
 
+def test_the_groups_of_a_member_are_those_that_the_caller_sees(rules: Rules, ann: str) -> None:
+    bob, eve = rules.a_principal(), rules.a_principal()
+    rules.a_group("team", bob, eve)
+    rules.a_group("other", eve)
+    rules.a_group("outer", groups=("team",))
+    rules.a_group("hidden", groups=("team", "other"))
+
+    def names(member: Member) -> list[str]:
+        return [each.item.name for each in rules.groups.page(member, after=None, limit=9)]
+
+    with reading(ann):
+        assert names(Member(eve)) == ["other", "team"]
+        assert names(group("team")) == ["hidden", "outer"]
+        with pytest.raises(PrincipalNotFound):
+            names(Member("f" * 32))
+        with pytest.raises(GroupNotFound):
+            names(group("nowhere"))
+    with reading(bob):
+        assert names(Member(bob)) == ["team"]
+        for hidden in (Member(eve), Member("f" * 32)):
+            with pytest.raises(PrincipalNotFound):
+                names(hidden)
+        for unseen in ("other", "nowhere"):
+            with pytest.raises(GroupNotFound):
+                names(group(unseen))
+    with reading(bob, "other", "nowhere"):  # by the credential: it sees the group, and is no member of it by a row
+        assert names(Member(bob)) == ["team"]
+        assert names(group("other")) == ["hidden"]
+        with pytest.raises(GroupNotFound):
+            names(group("nowhere"))
+
+
 def test_who_may_not_write_principals_changes_no_group(rules: Rules) -> None:
     rules.a_group("team")
 

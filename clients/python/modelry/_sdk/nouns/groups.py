@@ -13,6 +13,7 @@ from modelry._sdk.nouns.people import principal_id_of
 from modelry._sdk.nouns.times import time_of
 from modelry._sdk.transport.connection import Connection
 from modelry.api.access import v1 as access
+from modelry.errors import InvalidArgument
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +54,24 @@ class Groups:
         """Reads a group. Raises GroupNotFound."""
         return group_of(self._connection.call(access.rpcs.GET_GROUP, access.GetGroupRequest(name=name)).group)
 
-    def list(self, *, max_results: int | None = None, page_size: int = 100) -> LazyList[Group]:
-        """Lists groups, by name."""
+    def list(
+        self, *, principal: str = "", group: str = "", max_results: int | None = None, page_size: int = 100
+    ) -> LazyList[Group]:
+        """Lists groups, by name. With a principal or a group only those that have it as a member themselves.
+
+        Who may not read all groups gets those that it is in. Raises PrincipalNotFound, GroupNotFound, and
+        InvalidArgument if a principal and a group are named.
+        """
+        if principal and group:
+            raise InvalidArgument("groups are listed of a principal or of a group; give one of them")
+        request = access.ListGroupsRequest()
+        if principal:
+            request.principal_id = principal_id_of(self._connection, "principal", principal)
+        elif group:
+            request.group = group
 
         def fetch(size: int, token: str) -> tuple[list[Group], str]:
-            request = access.ListGroupsRequest(page_size=size, page_token=token)
+            request.page_size, request.page_token = size, token
             page = self._connection.call(access.rpcs.LIST_GROUPS, request)
             return [group_of(message) for message in page.groups], page.next_page_token
 

@@ -26,7 +26,7 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from modelry.api.access.v1 import group_pb2 as modelry_dot_api_dot_access_dot_v1_dot_group__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)modelry/api/access/v1/group_service.proto\x12\x15modelry.api.access.v1\x1a google/protobuf/field_mask.proto\x1a!modelry/api/access/v1/group.proto\"K\n\x12\x43reateGroupRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"B\n\x13\x43reateGroupResponse\x12+\n\x05group\x18\x01 \x01(\x0b\x32\x1c.modelry.api.access.v1.Group\"\x1f\n\x0fGetGroupRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"?\n\x10GetGroupResponse\x12+\n\x05group\x18\x01 \x01(\x0b\x32\x1c.modelry.api.access.v1.Group\":\n\x11ListGroupsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"[\n\x12ListGroupsResponse\x12,\n\x06groups\x18\x01 \x03(\x0b\x32\x1c.modelry.api.access.v1.Group\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"r\n\x12UpdateGroupRequest\x12+\n\x05group\x18\x01 \x01(\x0b\x32\x1c.modelry.api.access.v1.Group\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"B\n\x13UpdateGroupResponse\x12+\n\x05group\x18\x01 \x01(\x0b\x32\x1c.modelry.api.access.v1.Group\"\"\n\x12\x44\x65leteGroupRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x15\n\x13\x44\x65leteGroupResponse\"[\n\x16\x41\x64\x64GroupMembersRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x33\n\x07members\x18\x02 \x03(\x0b\x32\".modelry.api.access.v1.GroupMember\"F\n\x17\x41\x64\x64GroupMembersResponse\x12+\n\x05group\x18\x01 \x01(\x0b\x32\x1c.modelry.api.access.v1.Group\"^\n\x19RemoveGroupMembersRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x33\n\x07members\x18\x02 \x03(\x0b\x32\".modelry.api.access.v1.GroupMember\"I\n\x1aRemoveGroupMembersResponse\x12+\n\x05group\x18\x01 \x01(\x0b\x32\x1c.modelry.api.access.v1.Group\"N\n\x17ListGroupMembersRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"h\n\x18ListGroupMembersResponse\x12\x33\n\x07members\x18\x01 \x03(\x0b\x32\".modelry.api.access.v1.GroupMember\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x8a\x07\n\x0cGroupService\x12i\n\x0b\x43reateGroup\x12).modelry.api.access.v1.CreateGroupRequest\x1a*.modelry.api.access.v1.CreateGroupResponse\"\x03\x90\x02\x00\x12`\n\x08GetGroup\x12&.modelry.api.access.v1.GetGroupRequest\x1a\'.modelry.api.access.v1.GetGroupResponse\"\x03\x90\x02\x01\x12\x66\n\nListGroups\x12(.modelry.api.access.v1.ListGroupsRequest\x1a).modelry.api.access.v1.ListGroupsResponse\"\x03\x90\x02\x01\x12i\n\x0bUpdateGroup\x12).modelry.api.access.v1.UpdateGroupRequest\x1a*.modelry.api.access.v1.UpdateGroupResponse\"\x03\x90\x02\x00\x12i\n\x0b\x44\x65leteGroup\x12).modelry.api.access.v1.DeleteGroupRequest\x1a*.modelry.api.access.v1.DeleteGroupResponse\"\x03\x90\x02\x00\x12u\n\x0f\x41\x64\x64GroupMembers\x12-.modelry.api.access.v1.AddGroupMembersRequest\x1a..modelry.api.access.v1.AddGroupMembersResponse\"\x03\x90\x02\x02\x12~\n\x12RemoveGroupMembers\x12\x30.modelry.api.access.v1.RemoveGroupMembersRequest\x1a\x31.modelry.api.access.v1.RemoveGroupMembersResponse\"\x03\x90\x02\x02\x12x\n\x10ListGroupMembers\x12..modelry.api.access.v1.ListGroupMembersRequest\x1a/.modelry.api.access.v1.ListGroupMembersResponse\"\x03\x90\x02\x01\x42\x9f\x01\n\x19\x64\x65v.modelry.api.access.v1B\x11GroupServiceProtoP\x01Z\"modelry.dev/api/access/v1;accessv1\xaa\x02\x15Modelry.Api.Access.V1\xca\x02\x15Modelry\\Api\\Access\\V1\xea\x02\x18Modelry::Api::Access::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)modelry/api/access/v1/group_service.proto\x12\x15modelry.api.access.v1\x1a google/protobuf/field_mask.proto\x1a!modelry/api/access/v1/group.proto\"K\n\x12\x43reateGroupRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"B\n\x13\x43reateGroupResponse\x12+\n\x05group\x18\x01 \x01(\x0b\x32\x1c.modelry.api.access.v1.Group\"\x1f\n\x0fGetGroupRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"?\n\x10GetGroupResponse\x12+\n\x05group\x18\x01 \x01(\x0b\x32\x1c.modelry.api.access.v1.Group\"m\n\x11ListGroupsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x16\n\x0cprincipal_id\x18\x03 \x01(\tH\x00\x12\x0f\n\x05group\x18\x04 \x01(\tH\x00\x42\x08\n\x06member\"[\n\x12ListGroupsResponse\x12,\n\x06groups\x18\x01 \x03(\x0b\x32\x1c.modelry.api.access.v1.Group\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"r\n\x12UpdateGroupRequest\x12+\n\x05group\x18\x01 \x01(\x0b\x32\x1c.modelry.api.access.v1.Group\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"B\n\x13UpdateGroupResponse\x12+\n\x05group\x18\x01 \x01(\x0b\x32\x1c.modelry.api.access.v1.Group\"\"\n\x12\x44\x65leteGroupRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x15\n\x13\x44\x65leteGroupResponse\"[\n\x16\x41\x64\x64GroupMembersRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x33\n\x07members\x18\x02 \x03(\x0b\x32\".modelry.api.access.v1.GroupMember\"F\n\x17\x41\x64\x64GroupMembersResponse\x12+\n\x05group\x18\x01 \x01(\x0b\x32\x1c.modelry.api.access.v1.Group\"^\n\x19RemoveGroupMembersRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x33\n\x07members\x18\x02 \x03(\x0b\x32\".modelry.api.access.v1.GroupMember\"I\n\x1aRemoveGroupMembersResponse\x12+\n\x05group\x18\x01 \x01(\x0b\x32\x1c.modelry.api.access.v1.Group\"N\n\x17ListGroupMembersRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"h\n\x18ListGroupMembersResponse\x12\x33\n\x07members\x18\x01 \x03(\x0b\x32\".modelry.api.access.v1.GroupMember\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x8a\x07\n\x0cGroupService\x12i\n\x0b\x43reateGroup\x12).modelry.api.access.v1.CreateGroupRequest\x1a*.modelry.api.access.v1.CreateGroupResponse\"\x03\x90\x02\x00\x12`\n\x08GetGroup\x12&.modelry.api.access.v1.GetGroupRequest\x1a\'.modelry.api.access.v1.GetGroupResponse\"\x03\x90\x02\x01\x12\x66\n\nListGroups\x12(.modelry.api.access.v1.ListGroupsRequest\x1a).modelry.api.access.v1.ListGroupsResponse\"\x03\x90\x02\x01\x12i\n\x0bUpdateGroup\x12).modelry.api.access.v1.UpdateGroupRequest\x1a*.modelry.api.access.v1.UpdateGroupResponse\"\x03\x90\x02\x00\x12i\n\x0b\x44\x65leteGroup\x12).modelry.api.access.v1.DeleteGroupRequest\x1a*.modelry.api.access.v1.DeleteGroupResponse\"\x03\x90\x02\x00\x12u\n\x0f\x41\x64\x64GroupMembers\x12-.modelry.api.access.v1.AddGroupMembersRequest\x1a..modelry.api.access.v1.AddGroupMembersResponse\"\x03\x90\x02\x02\x12~\n\x12RemoveGroupMembers\x12\x30.modelry.api.access.v1.RemoveGroupMembersRequest\x1a\x31.modelry.api.access.v1.RemoveGroupMembersResponse\"\x03\x90\x02\x02\x12x\n\x10ListGroupMembers\x12..modelry.api.access.v1.ListGroupMembersRequest\x1a/.modelry.api.access.v1.ListGroupMembersResponse\"\x03\x90\x02\x01\x42\x9f\x01\n\x19\x64\x65v.modelry.api.access.v1B\x11GroupServiceProtoP\x01Z\"modelry.dev/api/access/v1;accessv1\xaa\x02\x15Modelry.Api.Access.V1\xca\x02\x15Modelry\\Api\\Access\\V1\xea\x02\x18Modelry::Api::Access::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -59,29 +59,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETGROUPRESPONSE']._serialized_start=315
   _globals['_GETGROUPRESPONSE']._serialized_end=378
   _globals['_LISTGROUPSREQUEST']._serialized_start=380
-  _globals['_LISTGROUPSREQUEST']._serialized_end=438
-  _globals['_LISTGROUPSRESPONSE']._serialized_start=440
-  _globals['_LISTGROUPSRESPONSE']._serialized_end=531
-  _globals['_UPDATEGROUPREQUEST']._serialized_start=533
-  _globals['_UPDATEGROUPREQUEST']._serialized_end=647
-  _globals['_UPDATEGROUPRESPONSE']._serialized_start=649
-  _globals['_UPDATEGROUPRESPONSE']._serialized_end=715
-  _globals['_DELETEGROUPREQUEST']._serialized_start=717
-  _globals['_DELETEGROUPREQUEST']._serialized_end=751
-  _globals['_DELETEGROUPRESPONSE']._serialized_start=753
-  _globals['_DELETEGROUPRESPONSE']._serialized_end=774
-  _globals['_ADDGROUPMEMBERSREQUEST']._serialized_start=776
-  _globals['_ADDGROUPMEMBERSREQUEST']._serialized_end=867
-  _globals['_ADDGROUPMEMBERSRESPONSE']._serialized_start=869
-  _globals['_ADDGROUPMEMBERSRESPONSE']._serialized_end=939
-  _globals['_REMOVEGROUPMEMBERSREQUEST']._serialized_start=941
-  _globals['_REMOVEGROUPMEMBERSREQUEST']._serialized_end=1035
-  _globals['_REMOVEGROUPMEMBERSRESPONSE']._serialized_start=1037
-  _globals['_REMOVEGROUPMEMBERSRESPONSE']._serialized_end=1110
-  _globals['_LISTGROUPMEMBERSREQUEST']._serialized_start=1112
-  _globals['_LISTGROUPMEMBERSREQUEST']._serialized_end=1190
-  _globals['_LISTGROUPMEMBERSRESPONSE']._serialized_start=1192
-  _globals['_LISTGROUPMEMBERSRESPONSE']._serialized_end=1296
-  _globals['_GROUPSERVICE']._serialized_start=1299
-  _globals['_GROUPSERVICE']._serialized_end=2205
+  _globals['_LISTGROUPSREQUEST']._serialized_end=489
+  _globals['_LISTGROUPSRESPONSE']._serialized_start=491
+  _globals['_LISTGROUPSRESPONSE']._serialized_end=582
+  _globals['_UPDATEGROUPREQUEST']._serialized_start=584
+  _globals['_UPDATEGROUPREQUEST']._serialized_end=698
+  _globals['_UPDATEGROUPRESPONSE']._serialized_start=700
+  _globals['_UPDATEGROUPRESPONSE']._serialized_end=766
+  _globals['_DELETEGROUPREQUEST']._serialized_start=768
+  _globals['_DELETEGROUPREQUEST']._serialized_end=802
+  _globals['_DELETEGROUPRESPONSE']._serialized_start=804
+  _globals['_DELETEGROUPRESPONSE']._serialized_end=825
+  _globals['_ADDGROUPMEMBERSREQUEST']._serialized_start=827
+  _globals['_ADDGROUPMEMBERSREQUEST']._serialized_end=918
+  _globals['_ADDGROUPMEMBERSRESPONSE']._serialized_start=920
+  _globals['_ADDGROUPMEMBERSRESPONSE']._serialized_end=990
+  _globals['_REMOVEGROUPMEMBERSREQUEST']._serialized_start=992
+  _globals['_REMOVEGROUPMEMBERSREQUEST']._serialized_end=1086
+  _globals['_REMOVEGROUPMEMBERSRESPONSE']._serialized_start=1088
+  _globals['_REMOVEGROUPMEMBERSRESPONSE']._serialized_end=1161
+  _globals['_LISTGROUPMEMBERSREQUEST']._serialized_start=1163
+  _globals['_LISTGROUPMEMBERSREQUEST']._serialized_end=1241
+  _globals['_LISTGROUPMEMBERSRESPONSE']._serialized_start=1243
+  _globals['_LISTGROUPMEMBERSRESPONSE']._serialized_end=1347
+  _globals['_GROUPSERVICE']._serialized_start=1350
+  _globals['_GROUPSERVICE']._serialized_end=2256
 # @@protoc_insertion_point(module_scope)

@@ -101,9 +101,10 @@ class GroupServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListGroups(self, request, context):
-        """Lists groups by name.
+        """Lists groups by name. Who may read all principals, or add members somewhere, gets all; others get those that they
+        are in.
 
-        Errors: `FIELD_INVALID`; `PAGE_TOKEN_INVALID`.
+        Errors: `FIELD_INVALID`; `PRINCIPAL_NOT_FOUND`, `GROUP_NOT_FOUND` (the member); `PAGE_TOKEN_INVALID`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

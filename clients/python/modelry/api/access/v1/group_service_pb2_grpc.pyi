@@ -28,9 +28,10 @@ class GroupServiceStub:
     Errors: `FIELD_INVALID`; `GROUP_NOT_FOUND`.
     """
     ListGroups: _grpc.UnaryUnaryMultiCallable[_group_service_pb2.ListGroupsRequest, _group_service_pb2.ListGroupsResponse]
-    """Lists groups by name.
+    """Lists groups by name. Who may read all principals, or add members somewhere, gets all; others get those that they
+    are in.
 
-    Errors: `FIELD_INVALID`; `PAGE_TOKEN_INVALID`.
+    Errors: `FIELD_INVALID`; `PRINCIPAL_NOT_FOUND`, `GROUP_NOT_FOUND` (the member); `PAGE_TOKEN_INVALID`.
     """
     UpdateGroup: _grpc.UnaryUnaryMultiCallable[_group_service_pb2.UpdateGroupRequest, _group_service_pb2.UpdateGroupResponse]
     """Changes the description of a group.
@@ -92,9 +93,10 @@ class GroupServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _group_service_pb2.ListGroupsRequest,
         context: _grpc.ServicerContext,
     ) -> _group_service_pb2.ListGroupsResponse:
-        """Lists groups by name.
+        """Lists groups by name. Who may read all principals, or add members somewhere, gets all; others get those that they
+        are in.
 
-        Errors: `FIELD_INVALID`; `PAGE_TOKEN_INVALID`.
+        Errors: `FIELD_INVALID`; `PRINCIPAL_NOT_FOUND`, `GROUP_NOT_FOUND` (the member); `PAGE_TOKEN_INVALID`.
         """
 
     @_abc_1.abstractmethod
