@@ -55,6 +55,7 @@ LIMITS = {
     "Principal.name": [1, fields.KEY_LENGTH],
     "*.display_name": [fields.KEY_LENGTH],
     "CreatePrincipalRequest.external_id": [fields.KEY_LENGTH],
+    "ListPrincipalsRequest.name_contains": [fields.KEY_LENGTH],
     "*Token*.workspaces": [tokens.MOST_WORKSPACES],
     "GetGrantsRequest.groups": [fields.KEYS_PER_CALL],
     "LogTokenUsesRequest.token_ids": [fields.KEYS_PER_CALL],

@@ -45,6 +45,43 @@ def test_service_accounts_are_listed_alone(read: Read, ada: str, robot: str) -> 
     assert (robot in found, ada in found) == (True, False)
 
 
+def test_people_are_found_by_a_part_of_their_names(read: Read, ada: str, robot: str, name: str) -> None:
+    assert {each["name"] for each in read("user", "list", "--find", name.upper())} == {ada, robot}
+    assert [each["name"] for each in read("user", "list", "--find", name, "--service-account")] == [robot]
+    assert ada in {each["name"] for each in read("user", "list", "--find", "aDA", "--limit", 1000)}
+
+
+def test_groups_are_listed_of_a_member(modelry: Modelry, read: Read, ada: str, name: str) -> None:
+    read("group", "create", name)
+    read("group", "create", f"{name}-all")
+    read("group", "add", name, ada)
+    read("group", "add", f"{name}-all", "--group", name)
+
+    assert [each["name"] for each in read("group", "list", "--user", ada)] == [name]
+    assert [each["name"] for each in read("group", "list", "--group", name)] == [f"{name}-all"]
+    assert modelry("group", "list", "--group", f"{name}-all").err == "No groups.\n"
+    assert modelry("group", "list", "--user", f"{name}-nobody").code == 1
+    assert modelry("group", "list", "--user", ada, "--group", name).code == 2
+
+
+def test_bindings_are_shown_by_their_id_and_listed_of_one_role(
+    modelry: Modelry, read: Read, ada: str, robot: str, name: str
+) -> None:
+    read("workspace", "create", name)
+    bound = read("role", "bind", "approver", "--user", ada, "--workspace", name)
+    read("role", "bind", "reader", "--user", robot, "--workspace", name)
+
+    shown = modelry("role", "binding", bound["binding_id"])
+    approvers = read("role", "bindings", "--role", "approver", "--workspace", name)
+    wrong = modelry("role", "bindings", "--role", "aprover", "--workspace", name)
+
+    assert re.search(rf"where +workspace {name}\n", shown.out)
+    assert read("role", "binding", bound["binding_id"]) == bound
+    assert approvers == [bound]
+    assert (wrong.code, "'aprover'" in wrong.err) == (1, True)
+    assert modelry("role", "binding", "0" * 32).code == 1
+
+
 def test_a_group_has_members_who_come_and_go(modelry: Modelry, read: Read, ada: str, robot: str, name: str) -> None:
     read("group", "create", name, "--description", "the team")
     read("group", "create", f"{name}-all")

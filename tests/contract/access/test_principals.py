@@ -165,13 +165,75 @@ def test_principals_are_listed_by_name_page_by_page_and_by_kind(world: World) ->
 
 
 @pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("zOE", {"Zoe L. Łuk", "zoe 100%"}),
+        ("L. Łuk", {"Zoe L. Łuk"}),
+        ("l. Łuk", {"Zoe L. Łuk"}),
+        ("łuk", {"łuk_asz"}),  # of letters beyond A to Z the case counts
+        ("ŁUK", {"Zoe L. Łuk"}),
+        ("0%", {"zoe 100%"}),
+        ("%", {"zoe 100%"}),
+        ("_", {"łuk_asz"}),
+        ("k_a", {"łuk_asz"}),
+        ("*", {"a*[b]?\\c"}),
+        ("[b]?\\", {"a*[b]?\\c"}),
+        ("[ab]", set()),
+        ("a%L", set()),
+        ("' OR 1=1 --", set()),
+    ],
+)
+def test_people_are_found_by_a_part_of_their_display_name(world: World, text: str, found: set[str]) -> None:
+    mark = unique("q")
+    for number, shown in enumerate(["Zoe L. Łuk", "zoe 100%", "łuk_asz", "a*[b]?\\c", ""]):
+        world.principal(name=f"{mark}-{number}", display_name=shown)
+
+    listed = world.pages(api.ListPrincipalsRequest(name_contains=text, page_size=100), "principals")
+
+    assert {each.display_name for each in listed if each.name.startswith(mark)} == found
+
+
+def test_people_are_found_by_a_part_of_their_name_page_by_page(world: World) -> None:
+    mark = unique("Mark")
+    made = [
+        world.principal(name=f"{number}.{mark}@lab", kind=kind)
+        for number, kind in enumerate([USER, USER, SERVICE_ACCOUNT])
+    ]
+
+    def names(**fields: Any) -> list[str]:
+        request = api.ListPrincipalsRequest(page_size=1, **fields)
+        return [each.name for each in world.pages(request, "principals")]
+
+    assert names(name_contains=mark.upper()) == [each.name for each in made]
+    assert names(name_contains=mark.lower(), kind=SERVICE_ACCOUNT) == [made[2].name]
+    assert names(name_contains=f"1.{mark}") == [made[1].name]
+    token = world.ask(api.ListPrincipalsRequest(page_size=1, name_contains=mark)).next_page_token
+    for text in (mark.upper(), ""):
+        request = api.ListPrincipalsRequest(page_size=1, name_contains=text, page_token=token)
+        assert world.refused(request).reason == "PAGE_TOKEN_INVALID"
+
+
+def test_who_reads_only_itself_finds_nobody_else_by_name(world: World) -> None:
+    mark = unique("mark")
+    owner = world.locked.somebody("reader")
+    owned = world.principal(name=f"{mark}-owned", owner_id=owner.principal_id)
+    world.principal(name=f"{mark}-other")
+
+    listed = world.ask(api.ListPrincipalsRequest(name_contains=mark), owner).principals
+
+    assert [each.name for each in listed] == [owned.name]
+
+
+@pytest.mark.parametrize(
     ("request_", "reason"),
     [
+        (api.ListPrincipalsRequest(name_contains="x" * 251), "FIELD_INVALID"),
+        (api.ListPrincipalsRequest(name_contains="a\nb"), "FIELD_INVALID"),
         (api.ListPrincipalsRequest(page_size=-1), "FIELD_INVALID"),
         (api.ListPrincipalsRequest(kind=9), "FIELD_INVALID"),  # type: ignore[arg-type]
         (api.ListPrincipalsRequest(page_token="x"), "PAGE_TOKEN_INVALID"),
     ],
-    ids=["size", "kind", "token"],
+    ids=["long", "controls", "size", "kind", "token"],
 )
 def test_a_page_that_can_not_be_given_is_refused(
     world: World, request_: api.ListPrincipalsRequest, reason: str

@@ -34,6 +34,17 @@ def test_a_person_is_made_changed_disabled_and_listed_by_name_or_id(client: Clie
         client.principals.update(unique, display_name="Eve", etag=made.etag)
 
 
+def test_people_are_found_by_a_part_of_their_names(client: Client, unique: str) -> None:
+    client.principals.create(f"Q{unique}", display_name="Grace")
+    client.principals.create(f"robot-{unique}", kind="SERVICE_ACCOUNT", display_name=f"For q{unique}")
+
+    found = client.principals.list(name_contains=f"q{unique}".upper(), page_size=1)
+    people = client.principals.list(name_contains=f"q{unique}", kind="USER")
+
+    assert [each.name for each in found] == [f"Q{unique}", f"robot-{unique}"]
+    assert [each.name for each in people] == [f"Q{unique}"]
+
+
 def test_a_service_account_has_an_owner_by_name(client: Client, unique: str) -> None:
     owner = client.principals.create(unique)
 
@@ -74,6 +85,26 @@ def test_groups_have_members_by_name_and_other_groups(client: Client, unique: st
     assert [each.principal_id for each in left if not each.group] == [bob.principal_id]
     with pytest.raises(GroupCycle):
         client.groups.add(f"{unique}-inner", groups=[f"{unique}-outer"])
+
+
+def test_groups_are_listed_of_a_member(client: Client, unique: str) -> None:
+    ada = client.principals.create(unique)
+    for name in ("a", "b", "c"):
+        client.groups.create(f"{unique}-{name}")
+    client.groups.add(f"{unique}-b", unique)
+    client.groups.add(f"{unique}-a", unique, groups=f"{unique}-b")
+
+    def names(**member: str) -> list[str]:
+        return [each.name for each in client.groups.list(page_size=1, **member)]  # type: ignore[arg-type]
+
+    assert names(principal=unique) == names(principal=ada.principal_id) == [f"{unique}-a", f"{unique}-b"]
+    assert names(group=f"{unique}-b") == [f"{unique}-a"]
+    with pytest.raises(PrincipalNotFound):
+        names(principal=SOMEBODY)
+    with pytest.raises(GroupNotFound):
+        names(group=f"{unique}-d")
+    with pytest.raises(InvalidArgument):
+        names(principal=unique, group=f"{unique}-b")
 
 
 def test_groups_are_described_listed_and_deleted(client: Client, unique: str) -> None:

@@ -32,6 +32,9 @@ ServiceAccount = Annotated[bool, typer.Option("--service-account", help="A progr
 def list_users(
     session: Session,
     service_account: Annotated[bool, typer.Option("--service-account", help="Only service accounts.")] = False,
+    find: Annotated[
+        str, typer.Option(help="Only those with this text in their name or display name.", metavar="TEXT")
+    ] = "",
     limit: Limit = None,
 ) -> None:
     """Lists people and service accounts, by name."""
@@ -43,7 +46,8 @@ def list_users(
         Column("ISSUER", lambda user: user.issuer, wraps=True, spare=3),
         Column("ID", lambda user: user.principal_id, whole=True, spare=1),
     ]
-    found = session.client.principals.list(kind="SERVICE_ACCOUNT" if service_account else None)
+    kind = "SERVICE_ACCOUNT" if service_account else None
+    found = session.client.principals.list(kind=kind, name_contains=find)
     session.show_all(found, columns, limit=limit, nothing="Nobody.")
 
 

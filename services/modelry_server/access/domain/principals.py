@@ -132,11 +132,17 @@ class Principals:
             raise PrincipalNotFound(principal_id or name)
         return Seen(found, is_whole=False)
 
-    def page(self, kind: int, *, after: tuple[SortValue, ...] | None, limit: int) -> Sequence[Found[Principal]]:
-        """Principals of a kind, by name, after a sort key: all that the caller sees. Raises FieldInvalid."""
+    def page(
+        self, kind: int, name_contains: str = "", *, after: tuple[SortValue, ...] | None, limit: int
+    ) -> Sequence[Found[Principal]]:
+        """Principals of a kind, by name, after a sort key: all that the caller sees. Raises FieldInvalid.
+
+        With `name_contains` only those with this text in their name or display name.
+        """
         with Fields() as fields:
             if kind and kind not in set(PrincipalKind):
                 fields.refuse("kind", _no_kind(kind))
+            fields.text("name_contains", name_contains, longest=KEY_LENGTH)
         only_of = None if self._sees_all() else sight.own_id()
         with self._db.read() as tx:
             found = store.page(
@@ -145,6 +151,7 @@ class Principals:
                 limit,
                 kind=PrincipalKind(kind) if kind else None,
                 only_of=only_of,
+                name_contains=name_contains,
             )
         return [Found(principal, (principal.name,)) for principal in found]
 

@@ -64,7 +64,8 @@ class PrincipalService(api.PrincipalServiceServicer):
     def ListPrincipals(
         self, request: api.ListPrincipalsRequest, context: grpc.ServicerContext
     ) -> api.ListPrincipalsResponse:
-        principals, token = self._pager.answer(request, partial(self._principals.page, request.kind), _message)
+        search = partial(self._principals.page, request.kind, request.name_contains)
+        principals, token = self._pager.answer(request, search, _message)
         return api.ListPrincipalsResponse(principals=principals, next_page_token=token)
 
     def UpdatePrincipal(

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from modelry_server.access.entities import Principal, PrincipalKind
 from modelry_server.access.store.tables import principals
+from modelry_server.kernel.sql.predicate import contains
 from modelry_server.kernel.sql.statements import Transaction, insert
 
 _COLUMNS = tuple(column.name for column in principals.columns)
@@ -35,15 +36,26 @@ def by_external_id(tx: Transaction, issuer: str, external_id: str) -> Principal 
 
 
 def page(
-    tx: Transaction, after: str, limit: int, *, kind: PrincipalKind | None = None, only_of: str | None = None
+    tx: Transaction,
+    after: str,
+    limit: int,
+    *,
+    kind: PrincipalKind | None = None,
+    only_of: str | None = None,
+    name_contains: str = "",
 ) -> list[Principal]:
-    """The principals after a name, by name: all of a kind; with `only_of` this one, and those that it owns."""
+    """The principals after a name, by name: all of a kind; with `only_of` this one, and those that it owns.
+
+    With `name_contains` those with this text in one of their names; the case of the letters A to Z does not matter.
+    """
     t = principals
     query = sa.select(t).where(t.c.name > after).order_by(t.c.name).limit(limit)
     if kind is not None:
         query = query.where(t.c.kind == int(kind))
     if only_of is not None:
         query = query.where(sa.or_(t.c.principal_id == only_of, t.c.owner_id == only_of))
+    if name_contains:
+        query = query.where(sa.or_(*(contains(name, name_contains) for name in (t.c.name, t.c.display_name))))
     return [entity(row) for row in tx.execute(query)]
 
 

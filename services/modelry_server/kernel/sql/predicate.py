@@ -39,6 +39,7 @@ LONGS = 2000
 MOST_PATTERN = 1000
 """The longest pattern, in characters. A database tries a pattern at each position of a text."""
 
+_SPECIAL = re.compile(r"[%_\\]")
 _TOKENS = re.compile(r"\\[%_\\]|.", re.DOTALL)
 _GLOB = {"%": "*", "_": "?", "*": "[*]", "?": "[?]", "[": "[[]"}
 _FOLDED = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
@@ -261,6 +262,12 @@ def _like(expression: sa.ColumnElement[Any], pattern: str, *, folded: bool) -> C
     if folded:
         expression, pattern = sa.func.lower(expression), pattern.translate(_FOLDED)
     return _Like(expression, sa.literal(_postgres_pattern(pattern), sa.Text()), sa.literal(_glob(pattern), sa.Text()))
+
+
+def contains(column: sa.ColumnElement[Any], text: str) -> Condition:
+    """Whether a text has another one in it. Like ILIKE it ignores the case of the letters A to Z, and of no others."""
+    itself = _SPECIAL.sub(r"\\\g<0>", text)
+    return _like(_Bytewise(column), f"%{itself}%", folded=True)
 
 
 def _postgres_pattern(pattern: str) -> str:

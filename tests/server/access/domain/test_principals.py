@@ -145,6 +145,24 @@ def test_a_list_has_oneself_and_what_one_owns(installation: Installation) -> Non
         names(3)
 
 
+def test_a_list_is_of_those_whose_names_have_a_text(installation: Installation, admin: str) -> None:
+    for name, shown in (("ada@lab", "Zoë Ó 50%_\\"), ("bob", "ADA"), ("carl", "")):
+        installation.anybody.principals.create(Draft(USER, name, shown), ONCE)
+
+    def names(text: str, kind: int = 0) -> list[str]:
+        with installation.by(admin):
+            found = installation.principals.page(kind, text, after=None, limit=9)
+        return [each.item.name for each in found]
+
+    assert names("aDa") == ["ada@lab", "bob"]
+    assert names("ada", ROBOT) == []
+    assert names("zoë ó") == []  # beyond A to Z the case counts, whatever the locale of the database
+    assert names("zoë Ó") == names("50%_\\") == names("\\") == names("%") == names("_") == ["ada@lab"]
+    assert names("a%b") == names("z_ë") == names("[z]") == names("*") == []
+    with pytest.raises(FieldInvalid):
+        names("x" * 251)
+
+
 def test_an_update_changes_what_it_says_with_its_etag(installation: Installation, admin: str) -> None:
     ada = installation.principal("ada")
     robot = installation.principal("robot", robot=True)

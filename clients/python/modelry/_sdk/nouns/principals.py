@@ -152,13 +152,21 @@ class Principals:
         return principal_of(read_principal(self._connection, "principal", principal))
 
     def list(
-        self, *, kind: PrincipalKind | str | None = None, max_results: int | None = None, page_size: int = 100
+        self,
+        *,
+        kind: PrincipalKind | str | None = None,
+        name_contains: str = "",
+        max_results: int | None = None,
+        page_size: int = 100,
     ) -> LazyList[Principal]:
         """Lists people and service accounts, by name. With `kind` only those of this kind.
 
+        With `name_contains` only those with this text in their name or display name. Letters A to Z are found in either
+        case, all others as they are written.
+
         Who may not read all gets itself and the service accounts that it owns.
         """
-        request = access.ListPrincipalsRequest()
+        request = access.ListPrincipalsRequest(name_contains=name_contains)
         if kind is not None:
             request.kind = _kind(kind)
 

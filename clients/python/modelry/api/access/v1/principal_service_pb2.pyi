@@ -329,22 +329,28 @@ class ListPrincipalsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
+    NAME_CONTAINS_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """The size of the page. 0 means 100; more than 1000 means 1000; a negative size is refused."""
     page_token: _builtins.str
     """The `next_page_token` of the previous page. Empty for the first page."""
     kind: _principal_pb2.PrincipalKind.ValueType
     """Only principals of this kind. Unspecified: all."""
+    name_contains: _builtins.str
+    """Only principals whose name or display name contains this text. Letters A to Z are found in either case, all others
+    as they are written; no character stands for others. At most 250 characters. Empty: all.
+    """
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         kind: _principal_pb2.PrincipalKind.ValueType = ...,
+        name_contains: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "name_contains", b"name_contains", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
