@@ -4,7 +4,8 @@
 
 A tenth as many groups as principals are three deep in each other; each principal is in `--joined` of them, and one more
 is given by its credential. A tenth of the bindings are those of groups. A transaction is part of what is measured, and
-so is opening a connection for the first one. `--explain` shows how the databases go about it.
+so is opening a connection for the first one. Also what administrators look for. `--explain` shows how the databases go
+about it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -25,15 +27,20 @@ import sqlalchemy as sa
 
 from modelry_server.access.domain import administrators
 from modelry_server.access.domain.grants import effective
+from modelry_server.access.entities import Member
 from modelry_server.access.store import administrators as administrator_rows
-from modelry_server.access.store import grants, tables
+from modelry_server.access.store import bindings, grants, groups, principals, tables
+from modelry_server.access.store.bindings import Visible, Wanted
 from modelry_server.databases import migrations
+from modelry_server.kernel.access import Place
 from modelry_server.kernel.ids import new_id
 from modelry_server.kernel.sql.database import Database
+from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.permissions import ROLES
 from tests.parts import postgres
 
 CHECKS = 300
+PAGE = 100
 
 
 def filled(db: Database, principals: int, bindings: int, joined: int) -> list[str]:
@@ -139,6 +146,50 @@ def explained(db: Database, principal_id: str) -> None:
             print()
 
 
+def looked_for(db: Database, people: list[str], *, explain: bool) -> None:
+    """Prints how long the pages take that administrators look for."""
+    everything = Visible(everything=True)
+    with db.read() as tx:
+        middle = bindings.page(tx, everything, Wanted(), "", 50_000)[-1].binding_id
+    there = Wanted(Place("team-1"), role="approver")
+    actions: dict[str, Callable[[Transaction], object]] = {
+        "a binding": lambda tx: bindings.find(tx, middle),
+        "the groups of a principal": lambda tx: groups.page(tx, "", PAGE, member=Member(people[0])),
+        "the groups of a group": lambda tx: groups.page(tx, "", PAGE, member=Member("group-1", is_group=True)),
+        "bindings of a role": lambda tx: bindings.page(tx, everything, Wanted(role="approver"), middle, PAGE),
+        "bindings of a role that few have": lambda tx: bindings.page(tx, everything, Wanted(role="rare"), "", PAGE),
+        "bindings of a role in a workspace": lambda tx: bindings.page(tx, everything, there, "", PAGE),
+        "people by a part of their name": lambda tx: principals.page(tx, "", PAGE, name_contains="no such name"),
+    }
+    for name, action in actions.items():
+
+        def ask(action: Callable[[Transaction], object] = action) -> None:
+            with db.read() as tx:
+                action(tx)
+
+        print(f"    {name}: {statistics.median(milliseconds(ask) for _ in range(50)):.2f} ms")
+        if explain:
+            plan(db, action)
+
+
+def plan(db: Database, action: Callable[[Transaction], object]) -> None:
+    """Prints how the database goes about what an action asks."""
+    is_postgres = db.url.get_backend_name() == "postgresql"
+    how = "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF)" if is_postgres else "EXPLAIN QUERY PLAN"
+    asked: list[tuple[str, Any]] = []
+
+    def note(connection: object, cursor: object, statement: str, values: Any, *others: object) -> None:
+        asked.append((statement, values))
+
+    with db.read() as tx:
+        sa.event.listen(tx, "before_cursor_execute", note)
+        action(tx)
+        sa.event.remove(tx, "before_cursor_execute", note)
+        for statement, values in asked:
+            for row in tx.exec_driver_sql(f"{how} {statement}", values):
+                print("       ", row[0] if is_postgres else row[3])
+
+
 @contextmanager
 def databases() -> Iterator[list[str]]:
     """The URLs of an empty SQLite and an empty PostgreSQL."""
@@ -162,6 +213,7 @@ def main() -> None:
             db.upgrade()
             people = filled(db, wanted.principals, wanted.bindings, wanted.joined)
             measured(db, people)
+            looked_for(db, people, explain=wanted.explain)
             if wanted.explain:
                 explained(db, people[0])
             db.close()
