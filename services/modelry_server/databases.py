@@ -38,7 +38,12 @@ def migrations(room: str) -> Path:
 
 
 def database_mistakes(rooms: Sequence[str], config: Config) -> Iterator[str]:
-    """What is wrong with the URLs of the databases and with the data folder, a line for each."""
+    """What is wrong with what the settings say of databases and of the data folder, a line for each."""
+    if config.server.drop_authentication and config.server.authentication == "required":
+        yield (
+            "server.drop_authentication = True: server.authentication = 'required' keeps authentication; take one of "
+            "them out (drop_authentication is for a single start with authentication = 'none')"
+        )
     folders = {config.server.folder(): "server.data_folder"}
     for room in rooms:
         try:

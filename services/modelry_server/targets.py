@@ -28,11 +28,6 @@ TARGETS: dict[str, tuple[str, ...]] = {"all": ROOMS, **{name: (name,) for name i
 def mistakes(target: str, config: Config) -> Iterator[str]:
     """What is wrong with the settings for a target, beyond what each section knows: a line for each."""
     yield from address_mistakes(target, config, rooms=ROOMS)
-    if config.server.drop_authentication and config.server.authentication == "required":
-        yield (
-            "server.drop_authentication = True: server.authentication = 'required' keeps authentication; take one of "
-            "them out (drop_authentication is for a single start with authentication = 'none')"
-        )
     yield from database_mistakes(TARGETS[target], config)
 
 

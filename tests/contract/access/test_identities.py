@@ -69,7 +69,9 @@ def test_whose_a_token_is_and_what_they_may_do(world: World, service: Service) -
     group = world.group()
     me = world.locked.somebody("reader", api.Place(workspace=here), role_cap="writer", workspaces=[here])
     world.ask(api.AddGroupMembersRequest(name=group, members=[api.GroupMember(principal_id=me.principal_id)]))
-    world.bind_group(group, "reader", api.Place(workspace=here, experiment_id="7"))
+    places = [api.Place(workspace=here), *(api.Place(workspace="default", experiment_id=each) for each in ("7", "8"))]
+    for place in (api.Place(workspace=here, experiment_id="7"), *places[1:]):  # the first one adds nothing
+        world.bind_group(group, "reader", place)
 
     found = service.identity(bearer=me.secret)
 
@@ -80,10 +82,8 @@ def test_whose_a_token_is_and_what_they_may_do(world: World, service: Service) -
     assert (list(said.workspace_cap), said.bootstrap) == ([here], False)
     assert said.expire_time.ToMilliseconds() > time.time() * 1000
     assert list(found.groups) == [group]
-    assert [(each.place, list(each.permissions)) for each in found.grants] == [
-        (api.Place(workspace=here), READER),
-        (api.Place(workspace=here, experiment_id="7"), READER),
-    ]
+    [grants] = found.grants
+    assert (list(grants.permissions), list(grants.places)) == (READER, places)
     assert found.revision > 0
 
 
@@ -136,7 +136,8 @@ def test_groups_that_a_credential_says_give_what_is_bound_to_them(world: World, 
     found = service.grants(me, inner, "a group that nobody made")
 
     assert list(found.groups) == sorted([inner, outer, "a group that nobody made"])
-    assert [(each.place, list(each.permissions)) for each in found.grants] == [(api.Place(workspace=here), READER)]
+    [grants] = found.grants
+    assert (list(grants.permissions), list(grants.places)) == (READER, [api.Place(workspace=here)])
     assert list(service.grants(me).grants) == []
 
 
