@@ -91,11 +91,8 @@ class Voucher:
             return None
 
     def _is_good(self, only: dict[str, Any], to: str) -> bool:
-        return (
-            only["to"] == to
-            and only["knows_callers"] == self._knows_callers
-            and 0 <= only["until"] - self._now() + LASTS_S <= 3 * LASTS_S
-        )
+        is_of_now: bool = 0 <= only["until"] - self._now() + LASTS_S <= 3 * LASTS_S
+        return is_of_now and only["to"] == to and bool(only["knows_callers"] == self._knows_callers)
 
     def _digest(self, payload: bytes) -> str:
         return hmac.digest(self._secret, payload, hashlib.sha256).hex()
