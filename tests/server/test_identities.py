@@ -12,7 +12,7 @@ import pytest
 from modelry.api.access import v1 as access
 from modelry_server.identities import Identities, Watcher
 from modelry_server.kernel import caller
-from modelry_server.kernel.authority import Authority
+from modelry_server.kernel.authority import Authority, Changed
 from modelry_server.kernel.caller import Caller
 from modelry_server.kernel.errors import CredentialInvalid, ServiceUnavailable
 from modelry_server.kernel.jobs import Job
@@ -142,7 +142,7 @@ def test_without_access_nothing_kept_is_believed_for_long_and_nobody_is_let_thro
 def test_what_a_caller_may_do_is_asked_by_the_service_itself(platform: Locked, asking: Asking) -> None:
     """Else access would have to ask what the caller may do, before it answers that, and so on."""
     identity = asking.authority.identify(platform.somebody("reader").secret).identity
-    asking.authority.lost()
+    asking.authority.heard([Changed()])
 
     with caller.using(Caller(identity.name, "0" * 32, identity=identity)):
         grants = asking.authority.grants_of(identity)

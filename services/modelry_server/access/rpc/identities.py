@@ -35,10 +35,10 @@ class IdentityService(internal.IdentityServiceServicer):
         self._access.require(INSTALLATION, permission=Kind.SERVICE)
         match request.WhichOneof("credential"):
             case "bearer":
-                known, revision = self._identities.known(request.bearer)
+                known = self._identities.identity(request.bearer)
             case "certificate":
                 given = request.certificate
-                known, revision = self._identities.known_certificate(
+                known = self._identities.certificate(
                     given.names, given.fingerprint, (milliseconds(given, "expire_time") or 0) / 1000
                 )
             case _:
@@ -46,7 +46,6 @@ class IdentityService(internal.IdentityServiceServicer):
         return internal.GetIdentityResponse(
             identity=_identity(known.identity),
             grants=_grants(known.grants),
-            revision=revision,
             groups=sorted(known.grants.groups),
         )
 
@@ -57,8 +56,8 @@ class IdentityService(internal.IdentityServiceServicer):
         with Fields() as fields:
             fields.id("principal_id", request.principal_id)
             fields.count("groups", request.groups)
-        grants, revision = self._identities.known_grants(request.principal_id, frozenset(request.groups))
-        return internal.GetGrantsResponse(grants=_grants(grants), revision=revision, groups=sorted(grants.groups))
+        grants = self._identities.grants(request.principal_id, frozenset(request.groups))
+        return internal.GetGrantsResponse(grants=_grants(grants), groups=sorted(grants.groups))
 
     def WatchChanges(
         self, request: internal.WatchChangesRequest, context: grpc.ServicerContext
