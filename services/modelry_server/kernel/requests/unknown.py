@@ -24,8 +24,9 @@ def unknown_fields(message: Message, prefix: str = "") -> Iterator[str]:
 
     A path ends with the number of the field, since its name is not known: `place.7`.
     """
-    for unknown in UnknownFieldSet(message):
-        yield f"{prefix}{unknown.field_number}"
+    unknown = UnknownFieldSet(message)
+    for index in range(len(unknown)):
+        yield f"{prefix}{unknown[index].field_number}"
     for field, value in message.ListFields():
         if field.message_type is None:
             continue

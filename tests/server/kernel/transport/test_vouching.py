@@ -106,7 +106,7 @@ def otherwise(change: Callable[[dict[str, Any]], object]) -> str:
 
 
 @pytest.fixture
-def log() -> Iterator[io.StringIO]:
+def log() -> io.StringIO:
     """What is logged."""
     found = io.StringIO()
     telemetry.start_logging("info", found)
