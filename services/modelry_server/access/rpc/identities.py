@@ -104,19 +104,22 @@ def _change(changed: Changed) -> internal.Change:
 
 
 def _identity(identity: Identity) -> internal.Identity:
-    message = internal.Identity(
+    caps = internal.Caps(
+        any_permission=identity.permission_cap is None,
+        permissions=sorted(identity.permission_cap or ()),
+        any_workspace=identity.workspace_cap is None,
+        workspaces=sorted(identity.workspace_cap or ()),
+        bootstrap=identity.is_bootstrap,
+    )
+    caps.expire_time.FromMilliseconds(round(min(identity.expire_time, _LAST_S) * 1000))
+    return internal.Identity(
         principal_id=identity.principal_id,
         name=identity.name,
         credential_kind=common.CredentialKind.Value(f"CREDENTIAL_KIND_{identity.credential.name}"),
         credential_id=identity.credential_id,
         groups=sorted(identity.groups),
-        capped=identity.permission_cap is not None,
-        permission_cap=sorted(identity.permission_cap or ()),
-        workspace_cap=sorted(identity.workspace_cap or ()),
-        bootstrap=identity.is_bootstrap,
+        caps=caps,
     )
-    message.expire_time.FromMilliseconds(round(min(identity.expire_time, _LAST_S) * 1000))
-    return message
 
 
 def _grants(grants: Grants) -> Iterable[internal.GrantAt]:
