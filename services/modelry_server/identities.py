@@ -3,7 +3,6 @@
 A process asks at the internal listener of access, also if it runs access itself.
 """
 
-import math
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -25,6 +24,7 @@ from modelry_server.kernel.errors import (
     Unavailable,
 )
 from modelry_server.kernel.jobs import Job
+from modelry_server.kernel.requests.unknown import unknown_fields
 from modelry_server.kernel.transport.channel import Neighbour, Watched
 from modelry_server.kernel.transport.server import Callers
 
@@ -82,7 +82,10 @@ class Identities:
 
     def _known(self, request: api.GetIdentityRequest) -> Known:
         answer = self._asked(self._stub.GetIdentity, request)
-        return Known(_identity(answer.identity), _grants(answer.grants, answer.groups))
+        try:
+            return Known(_identity(answer.identity), _grants(answer.grants, answer.groups))
+        except _LaterRelease as error:
+            raise ServiceUnavailable(self._neighbour.name, self._neighbour.address, str(error)) from error
 
     def _asked(self, method: Any, request: Message) -> Any:
         """Asks as this service itself: access would have to ask what a caller may do before it answers that."""
@@ -98,6 +101,10 @@ class Identities:
                 raise
             # Whatever else access says is no fault of the call, which may come again: the client keeps it until then.
             raise ServiceUnavailable(self._neighbour.name, self._neighbour.address, error.reason) from error
+
+
+class _LaterRelease(Exception):
+    """Access is of a later release, and limits a credential in a way that is not known here. The text says how."""
 
 
 class Watcher:
@@ -155,17 +162,22 @@ class Watcher:
 
 
 def _identity(given: api.Identity) -> Identity:
-    ends = given.expire_time
+    """The identity that access tells of. Raises _LaterRelease if it may be limited in a way that is unknown here."""
+    caps = given.caps
+    if unknown := [*unknown_fields(caps)]:
+        raise _LaterRelease(f"it is of a later release, and limits the credential by Caps.{', Caps.'.join(unknown)}")
+    if given.credential_kind not in _CREDENTIALS:
+        raise _LaterRelease(f"it is of a later release, and the credential is of the kind {given.credential_kind}")
     return Identity(
         given.principal_id,
         given.name,
         _CREDENTIALS[given.credential_kind],
         given.credential_id,
         frozenset(given.groups),
-        frozenset(given.permission_cap) if given.capped else None,
-        frozenset(given.workspace_cap) or None,
-        ends.ToMilliseconds() / 1000 if given.HasField("expire_time") else math.inf,
-        given.bootstrap,
+        None if caps.any_permission else frozenset(caps.permissions),
+        None if caps.any_workspace else frozenset(caps.workspaces),
+        caps.expire_time.ToMilliseconds() / 1000,
+        caps.bootstrap,
     )
 
 

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import io
+import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
 
 from modelry.api.access import v1 as access
+from modelry.api.common import v1 as common
+from modelry.internal.access import v1 as internal
 from modelry_server.identities import Identities, Watcher
-from modelry_server.kernel import caller
-from modelry_server.kernel.authority import Authority
+from modelry_server.kernel import caller, telemetry
+from modelry_server.kernel.authority import Authority, Changed
 from modelry_server.kernel.caller import Caller
 from modelry_server.kernel.errors import CredentialInvalid, ServiceUnavailable
 from modelry_server.kernel.jobs import Job
 from modelry_server.kernel.transport.channel import Neighbour
 from tests.parts.eventually import eventually
-from tests.parts.locked import Locked, Who, locked
+from tests.parts.locked import Locked, Who, bearing, locked
+from tests.parts.refusal import refused
+from tests.server.kernel.stage import ask, staged
 
 FRESH_S = 2.0
 
@@ -151,9 +160,98 @@ def test_what_access_cant_answer_is_no_fault_of_the_call(asking: Asking) -> None
 def test_what_a_caller_may_do_is_asked_by_the_service_itself(platform: Locked, asking: Asking) -> None:
     """Else access would have to ask what the caller may do, before it answers that, and so on."""
     identity = asking.authority.identify(platform.somebody("reader").secret).identity
-    asking.authority.lost()
+    asking.authority.heard([Changed()])
 
     with caller.using(Caller(identity.name, "0" * 32, identity=identity)):
         grants = asking.authority.grants_of(identity)
 
     assert "runs.read" in grants.everywhere
+
+
+UNKNOWN = b"\xa2\x1f\x05later"
+"""The field 500, which no message has, as it arrives: one of a later release."""
+TOKEN = "mdy_t_" + "x" * 36
+
+
+class OfAnotherRelease(internal.IdentityServiceServicer):
+    """An access that says something else of every token than that of this release."""
+
+    GetGrants = WatchChanges = LogTokenUses = None  # type: ignore[assignment]
+
+    def __init__(self, change: Callable[[internal.Identity], object]) -> None:
+        self._change = change
+
+    def GetIdentity(self, request: Any, context: Any) -> internal.GetIdentityResponse:
+        """Says that it is Ann's, for everything and for a long time."""
+        caps = internal.Caps(any_permission=True, any_workspace=True)
+        caps.expire_time.FromSeconds(9_000_000_000)
+        ann = internal.Identity(
+            principal_id="0" * 32,
+            name="ann",
+            credential_kind=common.CREDENTIAL_KIND_API_TOKEN,
+            credential_id="1" * 32,
+            caps=caps,
+        )
+        self._change(ann)
+        everywhere = internal.Grants(permissions=["runs.read"], places=[access.Place(everywhere=True)])
+        return internal.GetIdentityResponse(identity=ann, grants=[everywhere])
+
+
+@contextmanager
+def asking_another_release(change: Callable[[internal.Identity], object]) -> Iterator[Authority]:
+    """What a process knows of callers from an access of another release."""
+    server = grpc.server(ThreadPoolExecutor(2))
+    internal.add_IdentityServiceServicer_to_server(OfAnotherRelease(change), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    neighbour = Neighbour("access", f"127.0.0.1:{port}", key="k" * 32, knows_callers=True)
+    try:
+        yield Authority(Identities(neighbour))
+    finally:
+        neighbour.close()
+        server.stop(0).wait()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda ann: ann.caps.MergeFromString(UNKNOWN), "limits the credential by Caps.500"),
+        (lambda ann: ann.caps.expire_time.MergeFromString(UNKNOWN), "limits the credential by Caps.expire_time.500"),
+        (lambda ann: setattr(ann, "credential_kind", 77), "the credential is of the kind 77"),
+    ],
+)
+def test_who_may_be_limited_in_a_way_that_is_not_known_here_is_not_let_in(
+    change: Callable[[internal.Identity], object], told: str
+) -> None:
+    log = io.StringIO()
+    telemetry.start_logging("info", log)
+
+    with (
+        asking_another_release(change) as authority,
+        staged(authority=authority) as stage,
+        grpc.insecure_channel(stage.address) as channel,
+    ):
+        stub = access.WorkspaceServiceStub(channel)
+        refusal = refused(stub.GetWorkspace, access.GetWorkspaceRequest(name="x"), metadata=bearing(TOKEN))
+
+    assert (refusal.code, refusal.reason) == ("UNAVAILABLE", "SERVICE_UNAVAILABLE")
+    assert refusal.metadata["service"] == "access"
+    assert refusal.metadata["cause"] == f"it is of a later release, and {told}"
+    [line] = [each for each in map(json.loads, log.getvalue().splitlines()) if each["event"] == "rpc.unavailable"]
+    assert "later release" in line["message"]
+    assert TOKEN not in log.getvalue()
+
+
+def test_what_a_later_release_says_beside_the_limits_of_a_credential_is_ignored() -> None:
+    with asking_another_release(lambda ann: ann.MergeFromString(UNKNOWN)) as authority:
+        with staged(authority=authority) as stage, grpc.insecure_channel(stage.address) as channel:
+            assert ask(channel, "x", metadata=bearing(TOKEN)) == "x"
+        assert authority.identify(TOKEN).identity.permission_cap is None
+
+
+def test_a_limit_that_an_earlier_release_does_not_say_allows_nothing() -> None:
+    with asking_another_release(lambda ann: ann.ClearField("caps")) as authority:
+        identity = authority.identify(TOKEN).identity
+
+    assert (identity.permission_cap, identity.workspace_cap) == (frozenset(), frozenset())
+    assert identity.expire_time == 0

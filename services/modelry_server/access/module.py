@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import grpc
+from google.protobuf import descriptor_pool
 
 from modelry.api.access import v1 as api
 from modelry.internal.access import v1 as internal
@@ -33,14 +35,16 @@ from modelry_server.kernel.access import Access
 from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.requests.idempotency import Requests
 from modelry_server.kernel.requests.paging import Pager
+from modelry_server.kernel.requests.unknown import whole
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.transport.channel import Neighbour
 from modelry_server.kernel.transport.server import Room
 
 NEIGHBOURS: tuple[str, ...] = ()
-SERVICES = [
-    f"modelry.api.access.v1.{name}Service" for name in ("Workspace", "Principal", "Group", "Token", "Role", "Audit")
-]
+_PACKAGE = "modelry.api.access.v1"
+SERVICES = [f"{_PACKAGE}.{name}Service" for name in ("Workspace", "Principal", "Group", "Token", "Role", "Audit")]
+_DESCRIPTORS = descriptor_pool.Default()
+_Servicer = TypeVar("_Servicer")
 
 
 def build(
@@ -65,11 +69,11 @@ def build(
         bootstrap.ensure()
 
     def register(server: grpc.Server) -> None:
-        api.add_WorkspaceServiceServicer_to_server(WorkspaceService(Workspaces(*parts), pager), server)
-        api.add_PrincipalServiceServicer_to_server(PrincipalService(principals, bootstrap, pager), server)
-        api.add_GroupServiceServicer_to_server(GroupService(Groups(*parts), pager), server)
-        api.add_RoleServiceServicer_to_server(RoleService(Roles(*parts), Bindings(*parts), pager), server)
-        api.add_TokenServiceServicer_to_server(TokenService(tokens, pager), server)
+        api.add_WorkspaceServiceServicer_to_server(_whole(WorkspaceService(Workspaces(*parts), pager)), server)
+        api.add_PrincipalServiceServicer_to_server(_whole(PrincipalService(principals, bootstrap, pager)), server)
+        api.add_GroupServiceServicer_to_server(_whole(GroupService(Groups(*parts), pager)), server)
+        api.add_RoleServiceServicer_to_server(_whole(RoleService(Roles(*parts), Bindings(*parts), pager)), server)
+        api.add_TokenServiceServicer_to_server(_whole(TokenService(tokens, pager)), server)
         api.add_AuditServiceServicer_to_server(AuditService(Audit(db, access), pager), server)
 
     def register_internal(server: grpc.Server) -> None:
@@ -86,3 +90,8 @@ def build(
         close=db.close,
         sign_in=next(({"issuer": each.url, "client_id": each.client_id} for each in issuers if each.client_id), {}),
     )
+
+
+def _whole(servicer: _Servicer) -> _Servicer:
+    """The servicer, which gives nothing by a request that it can't read whole."""
+    return whole(servicer, _DESCRIPTORS.FindServiceByName(f"{_PACKAGE}.{type(servicer).__name__}"))

@@ -147,12 +147,6 @@ class Authority:
                 self._unknown.clear()
             self._heard = self._clock()
 
-    def lost(self) -> None:
-        """Notes that what access says from now on may begin after a gap: all is forgotten."""
-        self.heard([Changed()])
-        with self._lock:
-            self._heard = self._clock() - self._fresh_s - 1.0
-
     def is_fresh(self) -> bool:
         """Whether what is kept is believed."""
         return self._clock() - self._heard <= self._fresh_s

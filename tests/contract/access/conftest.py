@@ -21,6 +21,8 @@ from tests.parts.locked import Locked, Metadata, Who, locked
 from tests.parts.postgres import PostgresServer
 from tests.parts.refusal import Refusal, unpacked
 
+UNKNOWN = b"\xa2\x1f\x05later"
+"""The field 500, which no message has, as it arrives: one of a later release."""
 RPC_OF = {method.input_type.full_name: rpc for rpc, method in rpcs()}
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from modelry.api.access import v1 as api
 from modelry_server.kernel.ids import new_id
-from tests.contract.access.conftest import World, masked, unique
+from tests.contract.access.conftest import UNKNOWN, World, masked, unique
 from tests.parts.deployment import Deployment, running
 from tests.parts.locked import NOBODY, bearing
 from tests.parts.refusal import refused
@@ -394,6 +394,10 @@ def test_the_bootstrap_token_makes_one_administrator_and_does_nothing_else(tmp_p
         for name in ("", " root", "x" * 251):
             bad = api.CreateAdministratorRequest(name=name)
             assert list(refused(principals.CreateAdministrator, bad, metadata=metadata).violations) == ["name"]
+        later = api.CreateAdministratorRequest.FromString(
+            api.CreateAdministratorRequest(name="root").SerializeToString() + UNKNOWN
+        )
+        assert list(refused(principals.CreateAdministrator, later, metadata=metadata).violations) == ["500"]
 
         made = principals.CreateAdministrator(
             api.CreateAdministratorRequest(name="root", display_name="The root"), metadata=metadata

@@ -9,7 +9,7 @@ import pytest
 from modelry.api.access import v1 as api
 from modelry_server.kernel.ids import new_id
 from modelry_server.permissions import Permission
-from tests.contract.access.conftest import World, masked, unique
+from tests.contract.access.conftest import UNKNOWN, World, masked, unique
 
 BUILTIN = ["reader", "writer", "approver", "admin"]
 EXPERIMENT: dict[str, Any] = {"experiment_id": "987654321"}
@@ -23,11 +23,12 @@ def binding(**fields: Any) -> api.CreateRoleBindingRequest:
 def test_nothing_is_bound_everywhere_by_a_place_that_was_forgotten_or_is_not_known(world: World) -> None:
     me = world.locked.somebody()
     forgotten = api.CreateRoleBindingRequest(role="reader", principal_id=me.principal_id)
-    later = api.Place.FromString(api.Place(workspace="default").SerializeToString() + b"\x2a\x01x")  # a field 5
+    later = api.Place.FromString(api.Place(workspace="default").SerializeToString() + UNKNOWN)
     too_much = api.Place(workspace="default", everywhere=True)
 
     assert list(world.refused(forgotten).violations) == ["place"]
-    assert list(world.refused(binding(principal_id=me.principal_id, place=later)).violations) == ["place"]
+    assert list(world.refused(binding(principal_id=me.principal_id, place=later)).violations) == ["place.500"]
+    assert list(world.refused(api.ListRoleBindingsRequest(place=later)).violations) == ["place"]
     assert list(world.refused(binding(principal_id=me.principal_id, place=too_much)).violations) == ["place.everywhere"]
 
 

@@ -98,11 +98,14 @@ def test_before_the_first_word_and_after_a_gap_each_call_asks(book: Book, clock:
     assert book.asked == ["of-ann"] * 2
 
     authority.heard()
-    authority.lost()
+    clock.now += FRESH_S + 1
 
     assert not authority.is_fresh()
     authority.identify("of-ann")
     assert book.asked == ["of-ann"] * 3
+    authority.heard([Changed()])  # as the first message after the gap: what was changed in it is not known
+    authority.identify("of-ann")
+    assert book.asked == ["of-ann"] * 4
 
 
 CHANGES = {

@@ -64,18 +64,6 @@ class Identities:
 
         Raises CredentialInvalid, ServiceUnavailable.
         """
-        return self.known(bearer, for_open_call=for_open_call)[0]
-
-    def certificate(self, names: Sequence[str], fingerprint: str, expire_time: float) -> Known:
-        """Whose certificate it is, which TLS has verified. Raises CredentialInvalid."""
-        return self.known_certificate(names, fingerprint, expire_time)[0]
-
-    def grants(self, principal_id: str, groups: frozenset[str]) -> Grants:
-        """What a principal may do. Raises CredentialInvalid if it is unknown or disabled."""
-        return self.known_grants(principal_id, groups)[0]
-
-    def known(self, bearer: str, *, for_open_call: bool = False) -> tuple[Known, int]:
-        """As `identity`, with the revision at which it was so, or before it."""
         kind = kind_of(bearer)
         if kind is TextKind.API_TOKEN:
             return self._of_token(digest_of(bearer), for_open_call)
@@ -86,13 +74,12 @@ class Identities:
             return self._of_issuer(bearer, told, for_open_call)
         raise CredentialInvalid
 
-    def known_certificate(self, names: Sequence[str], fingerprint: str, expire_time: float) -> tuple[Known, int]:
-        """As `certificate`, with the revision at which it was so, or before it."""
+    def certificate(self, names: Sequence[str], fingerprint: str, expire_time: float) -> Known:
+        """Whose certificate it is, which TLS has verified. Raises CredentialInvalid."""
         names = [name for name in names[:MOST_NAMES] if name]
         if expire_time * 1000 <= self._clock.now():
             raise CredentialInvalid
         with self._db.read() as tx:
-            revision = state.revision(tx)
             found = {each.external_id: each for each in store.of_certificate(tx, people.CERTIFICATE, names)}
             principal = next((found[name] for name in names if name in found), None)
             if principal is None or principal.is_disabled:
@@ -104,21 +91,19 @@ class Identities:
                 fingerprint,
                 expire_time=expire_time,
             )
-            return _known(tx, identity), revision
+            return _known(tx, identity)
 
-    def known_grants(self, principal_id: str, groups: frozenset[str]) -> tuple[Grants, int]:
-        """As `grants`, with the revision at which it was so, or before it."""
+    def grants(self, principal_id: str, groups: frozenset[str]) -> Grants:
+        """What a principal may do. Raises CredentialInvalid if it is unknown or disabled."""
         with self._db.read() as tx:
-            revision = state.revision(tx)  # first: what is read after it may be newer, and never older
             principal = principal_store.find(tx, principal_id)
             if principal is None or principal.is_disabled:
                 raise CredentialInvalid
-            return grants.effective(tx, principal_id, groups), revision
+            return grants.effective(tx, principal_id, groups)
 
-    def _of_token(self, digest: str, for_open_call: bool) -> tuple[Known, int]:
+    def _of_token(self, digest: str, for_open_call: bool) -> Known:
         now = self._clock.now()
         with self._db.read() as tx:
-            revision = state.revision(tx)
             found = store.by_digest(tx, digest)
             end = 0 if found is None else _end(found, digest)
             if found is None or found.token.revoke_time is not None or found.principal.is_disabled:
@@ -138,21 +123,19 @@ class Identities:
                 workspace_cap=frozenset(token.workspaces) if token.workspaces else None,
                 expire_time=end / 1000,
             )
-            return _known(tx, identity), revision
+            return _known(tx, identity)
 
-    def _of_bootstrap(self, digest: str) -> tuple[Known, int]:
+    def _of_bootstrap(self, digest: str) -> Known:
         with self._db.read() as tx:
-            revision = state.revision(tx)
             if not hmac.compare_digest(state.bootstrap_digest(tx), digest):
                 raise CredentialInvalid
         identity = Identity(BOOTSTRAP, BOOTSTRAP, Credential.API_TOKEN, digest, is_bootstrap=True)
-        return Known(identity, Grants()), revision
+        return Known(identity, Grants())
 
-    def _of_issuer(self, bearer: str, told: ExternalIdentity, for_open_call: bool) -> tuple[Known, int]:
+    def _of_issuer(self, bearer: str, told: ExternalIdentity, for_open_call: bool) -> Known:
         if told.expire_time <= self._clock.now() and not for_open_call:  # nobody is made by a token that is refused
             raise CredentialInvalid
         with self._db.read() as tx:
-            revision = state.revision(tx)
             principal = principal_store.by_external_id(tx, told.issuer_url, told.subject)
         if principal is None:
             if for_open_call:
@@ -169,7 +152,7 @@ class Identities:
             expire_time=told.expire_time / 1000,
         )
         with self._db.read() as tx:
-            return _known(tx, identity), revision
+            return _known(tx, identity)
 
     def _made(self, told: ExternalIdentity) -> Principal:
         """The principal that an issuer speaks of, made at first sight. Raises CredentialInvalid if it must be there."""

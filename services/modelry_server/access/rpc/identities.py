@@ -35,10 +35,10 @@ class IdentityService(internal.IdentityServiceServicer):
         self._access.require(INSTALLATION, permission=Kind.SERVICE)
         match request.WhichOneof("credential"):
             case "bearer":
-                known, revision = self._identities.known(request.bearer, for_open_call=request.for_open_call)
+                known = self._identities.identity(request.bearer, for_open_call=request.for_open_call)
             case "certificate":
                 given = request.certificate
-                known, revision = self._identities.known_certificate(
+                known = self._identities.certificate(
                     given.names, given.fingerprint, (milliseconds(given, "expire_time") or 0) / 1000
                 )
             case _:
@@ -46,7 +46,6 @@ class IdentityService(internal.IdentityServiceServicer):
         return internal.GetIdentityResponse(
             identity=_identity(known.identity),
             grants=_grants(known.grants),
-            revision=revision,
             groups=sorted(known.grants.groups),
         )
 
@@ -57,8 +56,8 @@ class IdentityService(internal.IdentityServiceServicer):
         with Fields() as fields:
             fields.id("principal_id", request.principal_id)
             fields.count("groups", request.groups)
-        grants, revision = self._identities.known_grants(request.principal_id, frozenset(request.groups))
-        return internal.GetGrantsResponse(grants=_grants(grants), revision=revision, groups=sorted(grants.groups))
+        grants = self._identities.grants(request.principal_id, frozenset(request.groups))
+        return internal.GetGrantsResponse(grants=_grants(grants), groups=sorted(grants.groups))
 
     def WatchChanges(
         self, request: internal.WatchChangesRequest, context: grpc.ServicerContext
@@ -105,19 +104,22 @@ def _change(changed: Changed) -> internal.Change:
 
 
 def _identity(identity: Identity) -> internal.Identity:
-    message = internal.Identity(
+    caps = internal.Caps(
+        any_permission=identity.permission_cap is None,
+        permissions=sorted(identity.permission_cap or ()),
+        any_workspace=identity.workspace_cap is None,
+        workspaces=sorted(identity.workspace_cap or ()),
+        bootstrap=identity.is_bootstrap,
+    )
+    caps.expire_time.FromMilliseconds(round(min(identity.expire_time, _LAST_S) * 1000))
+    return internal.Identity(
         principal_id=identity.principal_id,
         name=identity.name,
         credential_kind=common.CredentialKind.Value(f"CREDENTIAL_KIND_{identity.credential.name}"),
         credential_id=identity.credential_id,
         groups=sorted(identity.groups),
-        capped=identity.permission_cap is not None,
-        permission_cap=sorted(identity.permission_cap or ()),
-        workspace_cap=sorted(identity.workspace_cap or ()),
-        bootstrap=identity.is_bootstrap,
+        caps=caps,
     )
-    message.expire_time.FromMilliseconds(round(min(identity.expire_time, _LAST_S) * 1000))
-    return message
 
 
 def _grants(grants: Grants) -> Iterable[internal.Grants]:

@@ -122,7 +122,10 @@ class Neighbour:
     def _translated(self, error: Any, *, is_callers_time: bool) -> ModelryError:
         answered = status.from_rpc_error(error)
         if answered.reason == NotAService.reason:  # a mistake in the settings, which the caller can't mend
-            right = "the same server.service_key and server.authentication, and clocks that agree to a minute"
+            right = (
+                "the same server.service_key and server.authentication, clocks that agree to a minute, and releases "
+                "that read each other's statements"
+            )
             _log.seldom("neighbour.key_refused", per=self.name, service=self.name, address=self.address, right=right)
             return ServiceUnavailable(self.name, self.address)
         if answered.reason in _OF_ITSELF:

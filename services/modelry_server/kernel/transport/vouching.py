@@ -2,6 +2,16 @@
 
 It is a JSON object with a digest of it (HMAC-SHA256), for one service and for a minute. So the key itself never leaves
 a process, a statement for one service is worth nothing at another, and whoever does not have the key can make none.
+
+Services of two releases read each other's statements during an upgrade, and none is taken for more than it says:
+
+- What limits the statement is in `only`, and what limits the caller in `who.caps`. Both have exactly the members that
+  the reader knows, else it refuses the statement. So a limit is added by a member there.
+- A member elsewhere that the reader does not know is ignored. So nothing may be added there that limits.
+- Members that say less when they are missing have a default: no name, no address, no groups. Without another one the
+  statement is refused.
+- Whoever changes what a member means, or how statements are written, changes `_PURPOSE`, too. To a reader of another
+  release the statement is then like one that another key signed.
 """
 
 import base64
@@ -16,6 +26,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelry_server.kernel.caller import Caller, Credential, Identity
+from modelry_server.kernel.telemetry import Log
 
 METADATA = "modelry-caller"
 """The metadata entry that carries a statement."""
@@ -23,6 +34,10 @@ LASTS_S = 60
 """How long a statement is good, in seconds: also by how much the clocks of machines may differ."""
 
 _PURPOSE = b"modelry-caller-1\0"
+_ONLY = {"to", "knows_callers", "until"}
+_CAPS = {"permissions", "workspaces", "until", "bootstrap"}
+_encoded = json.JSONEncoder(check_circular=False, separators=(",", ":")).encode
+_log = Log("vouching")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +65,13 @@ class Voucher:
     def say(self, caller: Caller, *, to: str) -> str:
         """The statement that the service `to` takes the caller from."""
         content = {
-            "to": to,
-            "knows_callers": self._knows_callers,
-            "until": int(self._now()) + LASTS_S,
+            "only": {"to": to, "knows_callers": self._knows_callers, "until": int(self._now()) + LASTS_S},
             "subject": caller.subject,
             "credential": caller.credential.value,
             "peer": caller.peer,
             "who": None if caller.identity is None else _written(caller.identity),
         }
-        payload = base64.urlsafe_b64encode(json.dumps(content, separators=(",", ":")).encode())
+        payload = base64.b64encode(_encoded(content).encode())
         return f"{payload.decode()}.{self._digest(payload)}"
 
     def read(self, statement: str, *, to: str) -> Vouched | None:
@@ -67,49 +80,61 @@ class Voucher:
         if not hmac.compare_digest(digest.encode(), self._digest(payload.encode()).encode()):
             return None
         try:
-            content: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload))
-        except (Base64Error, ValueError):
+            content = json.loads(base64.b64decode(payload))
+            return _vouched(content) if self._is_good(_exactly(_ONLY, content["only"]), to) else None
+        except (Base64Error, LookupError, TypeError, ValueError, AttributeError) as error:
+            # It is signed with the key, so a service has made it.
+            problem = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+            _log.seldom(
+                "vouching.another_release", per=problem, to=to, problem=problem, right="services of one release"
+            )
             return None
-        if (
-            content["to"] != to
-            or content["knows_callers"] != self._knows_callers
-            or not 0 <= content["until"] - self._now() + LASTS_S <= 3 * LASTS_S
-        ):
-            return None
-        identity = content["who"]
-        return Vouched(
-            content["subject"],
-            Credential(content["credential"]),
-            content["peer"],
-            None if identity is None else _read(identity),
-        )
+
+    def _is_good(self, only: dict[str, Any], to: str) -> bool:
+        is_of_now: bool = 0 <= only["until"] - self._now() + LASTS_S <= 3 * LASTS_S
+        return is_of_now and only["to"] == to and bool(only["knows_callers"] == self._knows_callers)
 
     def _digest(self, payload: bytes) -> str:
         return hmac.digest(self._secret, payload, hashlib.sha256).hex()
 
 
-def _written(identity: Identity) -> list[Any]:
-    return [
-        identity.principal_id,
-        identity.name,
-        identity.credential.value,
-        identity.credential_id,
-        sorted(identity.groups),
-        None if identity.permission_cap is None else sorted(identity.permission_cap),
-        None if identity.workspace_cap is None else sorted(identity.workspace_cap),
-        None if math.isinf(identity.expire_time) else identity.expire_time,
-    ]
+def _written(identity: Identity) -> dict[str, Any]:
+    """What is said of an identity, beside the name and the kind of credential, which are those of its caller."""
+    return {
+        "id": identity.principal_id,
+        "credential_id": identity.credential_id,
+        "groups": sorted(identity.groups),
+        "caps": {
+            "permissions": None if identity.permission_cap is None else sorted(identity.permission_cap),
+            "workspaces": None if identity.workspace_cap is None else sorted(identity.workspace_cap),
+            "until": None if math.isinf(identity.expire_time) else identity.expire_time,
+            "bootstrap": identity.is_bootstrap,
+        },
+    }
 
 
-def _read(written: list[Any]) -> Identity:
-    principal_id, name, credential, credential_id, groups, permissions, workspaces, expire_time = written
-    return Identity(
-        principal_id,
-        name,
-        Credential(credential),
-        credential_id,
-        frozenset(groups),
+def _vouched(content: dict[str, Any]) -> Vouched:
+    subject, credential, who = content.get("subject", ""), Credential(content["credential"]), content["who"]
+    if who is None:
+        return Vouched(subject, credential, content.get("peer", ""), None)
+    caps = _exactly(_CAPS, who["caps"])
+    permissions, workspaces, until = caps["permissions"], caps["workspaces"], caps["until"]
+    identity = Identity(
+        who["id"],
+        subject,
+        credential,
+        who["credential_id"],
+        frozenset(who.get("groups", ())),
         None if permissions is None else frozenset(permissions),
         None if workspaces is None else frozenset(workspaces),
-        math.inf if expire_time is None else expire_time,
+        math.inf if until is None else until,
+        caps["bootstrap"],
     )
+    return Vouched(subject, credential, content.get("peer", ""), identity)
+
+
+def _exactly(known: set[str], given: dict[str, Any]) -> dict[str, Any]:
+    """An object that has these members and no others: any of them limits. Raises ValueError."""
+    if given.keys() != known:
+        raise ValueError(f"has {sorted(given)} where this release knows {sorted(known)}")
+    return given

@@ -182,7 +182,7 @@ def test_the_bootstrap_token_and_certificates_come_as_what_they_are(
 
     answer = identities.GetIdentity(internal.GetIdentityRequest(bearer=text), CONTEXT)
 
-    assert answer.identity.bootstrap
+    assert answer.identity.caps.bootstrap
     assert not answer.grants
     with pytest.raises(CredentialInvalid):
         identities.GetIdentity(internal.GetIdentityRequest(certificate=certificate), CONTEXT)

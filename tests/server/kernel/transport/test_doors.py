@@ -236,8 +236,7 @@ def test_a19_guesses_do_not_lock_out_who_was_known_when_all_is_asked_anew(book: 
         ask(channel, "x", metadata=bearer(TOKEN))
         for number in range(failures.OF_ADDRESS):
             refusal(channel, bearer(f"guess-{number}"))
-        authority.lost()
-        authority.heard()
+        authority.heard([Changed()])
 
         assert ask(channel, "x", metadata=bearer(TOKEN)) == "x"
         assert refusal(channel, bearer("guess-more")).reason == "TOO_MANY_FAILURES"

@@ -18,7 +18,7 @@ from modelry_server.kernel.caller import Caller, Credential
 from modelry_server.kernel.transport.server import Server
 from modelry_server.permissions import PERMISSIONS
 from tests.parts.refusal import refused
-from tests.parts.vouched import vouched
+from tests.parts.vouched import rewritten, vouched
 from tests.server.kernel.stage import INTERNAL, KEY, SERVICE, SMALL, Stage, ask, staged
 
 SEEN: list[Caller] = []
@@ -94,6 +94,31 @@ def test_a_service_is_believed_what_it_says_of_the_caller(inside: grpc.Channel) 
 
     assert {(each.subject, each.peer, each.is_service) for each in SEEN} == {("ann", "ipv4:10.0.0.1:99", True)}
     assert [each.credential for each in SEEN] == [Credential.NONE, Credential.SERVICE]
+
+
+def of_another_release(*path: str) -> tuple[tuple[str, str], ...]:
+    """What a service of a later release sends, with one more member in an object of its statement."""
+
+    def add(content: dict[str, Any]) -> None:
+        for name in path:
+            content = content[name]
+        content["later"] = "of a later release"
+
+    [(name, statement)] = vouched(KEY, "access", Caller("ann", "0" * 32))
+    return ((name, rewritten(statement, KEY, add)),)
+
+
+def test_a_service_of_a_later_release_is_believed(inside: grpc.Channel) -> None:
+    assert ask(inside, "x", metadata=of_another_release()) == "x"
+    assert [each.subject for each in SEEN] == ["ann"]
+
+
+def test_a_service_of_a_later_release_is_refused_if_it_says_a_limit_that_is_unknown_here(inside: grpc.Channel) -> None:
+    stub = access.WorkspaceServiceStub(inside)
+
+    refusal = refused(stub.GetWorkspace, access.GetWorkspaceRequest(name="x"), metadata=of_another_release("only"))
+
+    assert (refusal.code, refusal.reason, SEEN) == ("UNAUTHENTICATED", "NOT_A_SERVICE", [])
 
 
 def test_a_client_can_claim_a_name_and_nothing_else(public: grpc.Channel) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelry_server.kernel import telemetry
 from modelry_server.kernel.caller import NOBODY, Caller, Credential, Identity
 from modelry_server.kernel.transport.vouching import LASTS_S, Voucher
+from tests.parts.vouched import content_of, rewritten
 
 KEY = "the-key-of-the-services-of-this-test"
 ANN = Identity(
@@ -93,3 +98,121 @@ def test_a06_a_statement_of_another_key_is_not_believed() -> None:
 
     assert Voucher(KEY).read(forged, to="tracking") is None
     assert Voucher(KEY).read(f"{payload}.{forged.partition('.')[2]}", to="tracking") is None
+
+
+def otherwise(change: Callable[[dict[str, Any]], object]) -> str:
+    """The statement of a service of another release."""
+    return rewritten(Voucher(KEY).say(CALLER, to="tracking"), KEY, change)
+
+
+@pytest.fixture
+def log() -> io.StringIO:
+    """What is logged."""
+    found = io.StringIO()
+    telemetry.start_logging("info", found)
+    return found
+
+
+def paths(content: dict[str, Any], before: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Where each member of a statement is."""
+    for name, value in content.items():
+        yield (*before, name)
+        if isinstance(value, dict):
+            yield from paths(value, (*before, name))
+
+
+def at(content: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    """The object that a path leads to."""
+    for name in path:
+        content = content[name]
+    return content
+
+
+SAID = content_of(Voucher(KEY).say(CALLER, to="tracking"))
+LESS = [("subject",), ("peer",), ("who", "groups")]
+"""What may be missing."""
+
+
+@pytest.mark.parametrize("path", [(), ("who",)])
+def test_a_member_of_a_later_release_that_does_not_limit_is_ignored(path: tuple[str, ...], log: io.StringIO) -> None:
+    statement = otherwise(lambda content: at(content, path).update(later={"all": True}))
+
+    told = Voucher(KEY).read(statement, to="tracking")
+
+    assert told == Voucher(KEY).read(Voucher(KEY).say(CALLER, to="tracking"), to="tracking")
+    assert log.getvalue() == ""
+
+
+@pytest.mark.parametrize("path", [("only",), ("who", "caps")])
+def test_a_limit_of_a_later_release_is_never_taken_for_none(path: tuple[str, ...], log: io.StringIO) -> None:
+    statement = otherwise(lambda content: at(content, path).update(models=["7"]))
+
+    assert Voucher(KEY).read(statement, to="tracking") is None
+
+    [line] = map(json.loads, log.getvalue().splitlines())
+    assert line["event"] == "vouching.another_release"
+    assert "'models'" in line["problem"]
+    assert "release" in line["right"]
+    assert KEY not in log.getvalue()
+
+
+@pytest.mark.parametrize("path", [each for each in paths(SAID) if each not in LESS], ids=".".join)
+def test_without_a_member_that_limits_or_says_who_a_statement_is_refused(
+    path: tuple[str, ...], log: io.StringIO
+) -> None:
+    statement = otherwise(lambda content: at(content, path[:-1]).pop(path[-1]))
+
+    assert Voucher(KEY).read(statement, to="tracking") is None
+
+    [line] = map(json.loads, log.getvalue().splitlines())
+    assert (line["event"], line["to"]) == ("vouching.another_release", "tracking")
+    assert path[-1] in line["problem"]
+
+
+@pytest.mark.parametrize("path", LESS, ids=".".join)
+def test_without_another_member_a_statement_says_less(path: tuple[str, ...]) -> None:
+    whole = Voucher(KEY).read(Voucher(KEY).say(CALLER, to="tracking"), to="tracking")
+    told = Voucher(KEY).read(otherwise(lambda content: at(content, path[:-1]).pop(path[-1])), to="tracking")
+
+    assert whole is not None
+    assert told is not None
+    assert told.identity is not None
+    less = {("subject",): told.subject, ("peer",): told.peer, ("who", "groups"): told.identity.groups}
+    assert less[path] in ("", frozenset())
+    assert told.identity.permission_cap == ANN.permission_cap
+    assert told.credential == whole.credential
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content.update(credential="a later kind"),
+        lambda content: content.update(who=["0" * 32, "ann"]),
+        lambda content: content.update(only=None),
+        lambda content: content["only"].update(until="tomorrow"),
+        lambda content: content["who"].update(caps=[None, None]),
+        lambda content: content["who"]["caps"].update(permissions=7),
+    ],
+)
+def test_what_another_release_writes_in_another_way_is_refused(
+    change: Callable[[dict[str, Any]], object], log: io.StringIO
+) -> None:
+    assert Voucher(KEY).read(otherwise(change), to="tracking") is None
+    assert "vouching.another_release" in log.getvalue()
+
+
+def test_the_bootstrap_token_stays_one() -> None:
+    identity = Identity("bootstrap", "bootstrap", Credential.API_TOKEN, "1" * 64, is_bootstrap=True)
+    caller = Caller("bootstrap", "ab" * 16, credential=Credential.API_TOKEN, identity=identity)
+
+    told = Voucher(KEY).read(Voucher(KEY).say(caller, to="tracking"), to="tracking")
+
+    assert told is not None
+    assert told.identity == identity
+
+
+def test_who_is_in_a_hundred_groups_with_long_names_fits_into_metadata() -> None:
+    groups = frozenset(f"{number:03}" + "g" * 247 for number in range(100))
+    identity = Identity("0" * 32, "a" * 250, Credential.OIDC_TOKEN, "1" * 64, groups, ANN.permission_cap)
+
+    assert len(Voucher(KEY).say(Caller("a" * 250, "ab" * 16, identity=identity), to="tracking")) < 48 << 10

@@ -27,6 +27,10 @@ if _version_not_supported:
 
 class GroupServiceStub(object):
     """Creates, reads, lists, changes and deletes groups, and says who is in them.
+
+    An rpc that may give somebody something, which is each but those that only read or only take away, is refused with
+    `FIELD_INVALID` if its request has a field that the server does not know: a server of an older release would give more
+    than was asked for, if the field limits that.
     """
 
     def __init__(self, channel):
@@ -79,6 +83,10 @@ class GroupServiceStub(object):
 
 class GroupServiceServicer(object):
     """Creates, reads, lists, changes and deletes groups, and says who is in them.
+
+    An rpc that may give somebody something, which is each but those that only read or only take away, is refused with
+    `FIELD_INVALID` if its request has a field that the server does not know: a server of an older release would give more
+    than was asked for, if the field limits that.
     """
 
     def CreateGroup(self, request, context):
@@ -210,6 +218,10 @@ def add_GroupServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class GroupService(object):
     """Creates, reads, lists, changes and deletes groups, and says who is in them.
+
+    An rpc that may give somebody something, which is each but those that only read or only take away, is refused with
+    `FIELD_INVALID` if its request has a field that the server does not know: a server of an older release would give more
+    than was asked for, if the field limits that.
     """
 
     @staticmethod

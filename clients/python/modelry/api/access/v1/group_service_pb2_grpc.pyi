@@ -13,7 +13,12 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class GroupServiceStub:
-    """Creates, reads, lists, changes and deletes groups, and says who is in them."""
+    """Creates, reads, lists, changes and deletes groups, and says who is in them.
+
+    An rpc that may give somebody something, which is each but those that only read or only take away, is refused with
+    `FIELD_INVALID` if its request has a field that the server does not know: a server of an older release would give more
+    than was asked for, if the field limits that.
+    """
 
     def __init__(self, channel: _grpc.Channel) -> None: ...
     CreateGroup: _grpc.UnaryUnaryMultiCallable[_group_service_pb2.CreateGroupRequest, _group_service_pb2.CreateGroupResponse]
@@ -62,7 +67,12 @@ class GroupServiceStub:
     """
 
 class GroupServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Creates, reads, lists, changes and deletes groups, and says who is in them."""
+    """Creates, reads, lists, changes and deletes groups, and says who is in them.
+
+    An rpc that may give somebody something, which is each but those that only read or only take away, is refused with
+    `FIELD_INVALID` if its request has a field that the server does not know: a server of an older release would give more
+    than was asked for, if the field limits that.
+    """
 
     @_abc_1.abstractmethod
     def CreateGroup(

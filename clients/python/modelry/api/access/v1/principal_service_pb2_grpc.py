@@ -27,6 +27,10 @@ if _version_not_supported:
 
 class PrincipalServiceStub(object):
     """Creates, reads, lists and changes principals, and says who the caller is.
+
+    An rpc that may give somebody something, which is each but those that only read or only take away, is refused with
+    `FIELD_INVALID` if its request has a field that the server does not know: a server of an older release would give more
+    than was asked for, if the field limits that.
     """
 
     def __init__(self, channel):
@@ -69,6 +73,10 @@ class PrincipalServiceStub(object):
 
 class PrincipalServiceServicer(object):
     """Creates, reads, lists and changes principals, and says who the caller is.
+
+    An rpc that may give somebody something, which is each but those that only read or only take away, is refused with
+    `FIELD_INVALID` if its request has a field that the server does not know: a server of an older release would give more
+    than was asked for, if the field limits that.
     """
 
     def WhoAmI(self, request, context):
@@ -175,6 +183,10 @@ def add_PrincipalServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class PrincipalService(object):
     """Creates, reads, lists and changes principals, and says who the caller is.
+
+    An rpc that may give somebody something, which is each but those that only read or only take away, is refused with
+    `FIELD_INVALID` if its request has a field that the server does not know: a server of an older release would give more
+    than was asked for, if the field limits that.
     """
 
     @staticmethod

@@ -13,7 +13,12 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class PrincipalServiceStub:
-    """Creates, reads, lists and changes principals, and says who the caller is."""
+    """Creates, reads, lists and changes principals, and says who the caller is.
+
+    An rpc that may give somebody something, which is each but those that only read or only take away, is refused with
+    `FIELD_INVALID` if its request has a field that the server does not know: a server of an older release would give more
+    than was asked for, if the field limits that.
+    """
 
     def __init__(self, channel: _grpc.Channel) -> None: ...
     WhoAmI: _grpc.UnaryUnaryMultiCallable[_principal_service_pb2.WhoAmIRequest, _principal_service_pb2.WhoAmIResponse]
@@ -55,7 +60,12 @@ class PrincipalServiceStub:
     """
 
 class PrincipalServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Creates, reads, lists and changes principals, and says who the caller is."""
+    """Creates, reads, lists and changes principals, and says who the caller is.
+
+    An rpc that may give somebody something, which is each but those that only read or only take away, is refused with
+    `FIELD_INVALID` if its request has a field that the server does not know: a server of an older release would give more
+    than was asked for, if the field limits that.
+    """
 
     @_abc_1.abstractmethod
     def WhoAmI(

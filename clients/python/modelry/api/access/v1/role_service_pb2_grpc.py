@@ -27,6 +27,10 @@ if _version_not_supported:
 
 class RoleServiceStub(object):
     """Creates, reads, lists, changes and deletes roles, and binds them to principals and groups.
+
+    An rpc that may give somebody something, which is each but those that only read or only take away, is refused with
+    `FIELD_INVALID` if its request has a field that the server does not know: a server of an older release would give more
+    than was asked for, if the field limits that.
     """
 
     def __init__(self, channel):
@@ -84,6 +88,10 @@ class RoleServiceStub(object):
 
 class RoleServiceServicer(object):
     """Creates, reads, lists, changes and deletes roles, and binds them to principals and groups.
+
+    An rpc that may give somebody something, which is each but those that only read or only take away, is refused with
+    `FIELD_INVALID` if its request has a field that the server does not know: a server of an older release would give more
+    than was asked for, if the field limits that.
     """
 
     def CreateRole(self, request, context):
@@ -235,6 +243,10 @@ def add_RoleServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class RoleService(object):
     """Creates, reads, lists, changes and deletes roles, and binds them to principals and groups.
+
+    An rpc that may give somebody something, which is each but those that only read or only take away, is refused with
+    `FIELD_INVALID` if its request has a field that the server does not know: a server of an older release would give more
+    than was asked for, if the field limits that.
     """
 
     @staticmethod

@@ -13,7 +13,12 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class RoleServiceStub:
-    """Creates, reads, lists, changes and deletes roles, and binds them to principals and groups."""
+    """Creates, reads, lists, changes and deletes roles, and binds them to principals and groups.
+
+    An rpc that may give somebody something, which is each but those that only read or only take away, is refused with
+    `FIELD_INVALID` if its request has a field that the server does not know: a server of an older release would give more
+    than was asked for, if the field limits that.
+    """
 
     def __init__(self, channel: _grpc.Channel) -> None: ...
     CreateRole: _grpc.UnaryUnaryMultiCallable[_role_service_pb2.CreateRoleRequest, _role_service_pb2.CreateRoleResponse]
@@ -73,7 +78,12 @@ class RoleServiceStub:
     """
 
 class RoleServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Creates, reads, lists, changes and deletes roles, and binds them to principals and groups."""
+    """Creates, reads, lists, changes and deletes roles, and binds them to principals and groups.
+
+    An rpc that may give somebody something, which is each but those that only read or only take away, is refused with
+    `FIELD_INVALID` if its request has a field that the server does not know: a server of an older release would give more
+    than was asked for, if the field limits that.
+    """
 
     @_abc_1.abstractmethod
     def CreateRole(

@@ -27,6 +27,10 @@ if _version_not_supported:
 
 class TokenServiceStub(object):
     """Creates, reads, lists, rotates and revokes API tokens.
+
+    An rpc that may give somebody something, which is each but those that only read or only take away, is refused with
+    `FIELD_INVALID` if its request has a field that the server does not know: a server of an older release would give more
+    than was asked for, if the field limits that.
     """
 
     def __init__(self, channel):
@@ -69,6 +73,10 @@ class TokenServiceStub(object):
 
 class TokenServiceServicer(object):
     """Creates, reads, lists, rotates and revokes API tokens.
+
+    An rpc that may give somebody something, which is each but those that only read or only take away, is refused with
+    `FIELD_INVALID` if its request has a field that the server does not know: a server of an older release would give more
+    than was asked for, if the field limits that.
     """
 
     def CreateToken(self, request, context):
@@ -182,6 +190,10 @@ def add_TokenServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class TokenService(object):
     """Creates, reads, lists, rotates and revokes API tokens.
+
+    An rpc that may give somebody something, which is each but those that only read or only take away, is refused with
+    `FIELD_INVALID` if its request has a field that the server does not know: a server of an older release would give more
+    than was asked for, if the field limits that.
     """
 
     @staticmethod

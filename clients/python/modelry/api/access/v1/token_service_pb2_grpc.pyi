@@ -13,7 +13,12 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class TokenServiceStub:
-    """Creates, reads, lists, rotates and revokes API tokens."""
+    """Creates, reads, lists, rotates and revokes API tokens.
+
+    An rpc that may give somebody something, which is each but those that only read or only take away, is refused with
+    `FIELD_INVALID` if its request has a field that the server does not know: a server of an older release would give more
+    than was asked for, if the field limits that.
+    """
 
     def __init__(self, channel: _grpc.Channel) -> None: ...
     CreateToken: _grpc.UnaryUnaryMultiCallable[_token_service_pb2.CreateTokenRequest, _token_service_pb2.CreateTokenResponse]
@@ -62,7 +67,12 @@ class TokenServiceStub:
     """
 
 class TokenServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Creates, reads, lists, rotates and revokes API tokens."""
+    """Creates, reads, lists, rotates and revokes API tokens.
+
+    An rpc that may give somebody something, which is each but those that only read or only take away, is refused with
+    `FIELD_INVALID` if its request has a field that the server does not know: a server of an older release would give more
+    than was asked for, if the field limits that.
+    """
 
     @_abc_1.abstractmethod
     def CreateToken(

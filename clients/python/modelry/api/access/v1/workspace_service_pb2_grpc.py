@@ -27,6 +27,10 @@ if _version_not_supported:
 
 class WorkspaceServiceStub(object):
     """Creates, reads, lists and changes workspaces.
+
+    An rpc that may give somebody something, which is each but those that only read or only take away, is refused with
+    `FIELD_INVALID` if its request has a field that the server does not know: a server of an older release would give more
+    than was asked for, if the field limits that.
     """
 
     def __init__(self, channel):
@@ -59,6 +63,10 @@ class WorkspaceServiceStub(object):
 
 class WorkspaceServiceServicer(object):
     """Creates, reads, lists and changes workspaces.
+
+    An rpc that may give somebody something, which is each but those that only read or only take away, is refused with
+    `FIELD_INVALID` if its request has a field that the server does not know: a server of an older release would give more
+    than was asked for, if the field limits that.
     """
 
     def CreateWorkspace(self, request, context):
@@ -130,6 +138,10 @@ def add_WorkspaceServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class WorkspaceService(object):
     """Creates, reads, lists and changes workspaces.
+
+    An rpc that may give somebody something, which is each but those that only read or only take away, is refused with
+    `FIELD_INVALID` if its request has a field that the server does not know: a server of an older release would give more
+    than was asked for, if the field limits that.
     """
 
     @staticmethod

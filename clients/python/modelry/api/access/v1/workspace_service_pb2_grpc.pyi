@@ -13,7 +13,12 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class WorkspaceServiceStub:
-    """Creates, reads, lists and changes workspaces."""
+    """Creates, reads, lists and changes workspaces.
+
+    An rpc that may give somebody something, which is each but those that only read or only take away, is refused with
+    `FIELD_INVALID` if its request has a field that the server does not know: a server of an older release would give more
+    than was asked for, if the field limits that.
+    """
 
     def __init__(self, channel: _grpc.Channel) -> None: ...
     CreateWorkspace: _grpc.UnaryUnaryMultiCallable[_workspace_service_pb2.CreateWorkspaceRequest, _workspace_service_pb2.CreateWorkspaceResponse]
@@ -38,7 +43,12 @@ class WorkspaceServiceStub:
     """
 
 class WorkspaceServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Creates, reads, lists and changes workspaces."""
+    """Creates, reads, lists and changes workspaces.
+
+    An rpc that may give somebody something, which is each but those that only read or only take away, is refused with
+    `FIELD_INVALID` if its request has a field that the server does not know: a server of an older release would give more
+    than was asked for, if the field limits that.
+    """
 
     @_abc_1.abstractmethod
     def CreateWorkspace(

@@ -44,7 +44,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_SERVICE_UNAVAILABLE: _ErrorReason.ValueType  # 7
     """UNAVAILABLE: another Modelry service, which this call needs, does not answer, or can't now. Metadata: `service`,
-    `address`, and `cause` if it answered: its reason, such as `TOO_MANY_CALLS`. Try again later.
+    `address`, and `cause` if it answered: its reason, such as `TOO_MANY_CALLS`, or in words how its answer limits the
+    caller in a way that only a later release knows. Try again later.
     """
     ERROR_REASON_DRAINING: _ErrorReason.ValueType  # 8
     """UNAVAILABLE: the server is shutting down, and has not begun to work on the call. Send the call again: another
@@ -241,7 +242,8 @@ authentication the connection. Details: RetryInfo. Metadata: `limit` (on the ser
 """
 ERROR_REASON_SERVICE_UNAVAILABLE: ErrorReason.ValueType  # 7
 """UNAVAILABLE: another Modelry service, which this call needs, does not answer, or can't now. Metadata: `service`,
-`address`, and `cause` if it answered: its reason, such as `TOO_MANY_CALLS`. Try again later.
+`address`, and `cause` if it answered: its reason, such as `TOO_MANY_CALLS`, or in words how its answer limits the
+caller in a way that only a later release knows. Try again later.
 """
 ERROR_REASON_DRAINING: ErrorReason.ValueType  # 8
 """UNAVAILABLE: the server is shutting down, and has not begun to work on the call. Send the call again: another

@@ -32,11 +32,7 @@ class Identity(_message.Message):
     CREDENTIAL_KIND_FIELD_NUMBER: _builtins.int
     CREDENTIAL_ID_FIELD_NUMBER: _builtins.int
     GROUPS_FIELD_NUMBER: _builtins.int
-    CAPPED_FIELD_NUMBER: _builtins.int
-    PERMISSION_CAP_FIELD_NUMBER: _builtins.int
-    WORKSPACE_CAP_FIELD_NUMBER: _builtins.int
-    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
-    BOOTSTRAP_FIELD_NUMBER: _builtins.int
+    CAPS_FIELD_NUMBER: _builtins.int
     principal_id: _builtins.str
     """The principal."""
     name: _builtins.str
@@ -45,25 +41,13 @@ class Identity(_message.Message):
     """The kind of the credential."""
     credential_id: _builtins.str
     """What identifies the credential without revealing it: the id of a token, or a digest."""
-    capped: _builtins.bool
-    """Whether the credential has a cap of permissions."""
-    bootstrap: _builtins.bool
-    """Whether it is the bootstrap token, which may make the first administrator and do nothing else."""
     @_builtins.property
     def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Groups that the credential says."""
 
     @_builtins.property
-    def permission_cap(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The only permissions that the credential may use, if it is capped."""
-
-    @_builtins.property
-    def workspace_cap(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The only workspaces that the credential may be used in. Empty: all."""
-
-    @_builtins.property
-    def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When the credential ends."""
+    def caps(self) -> Global___Caps:
+        """How the credential is limited."""
 
     def __init__(
         self,
@@ -73,19 +57,67 @@ class Identity(_message.Message):
         credential_kind: _audit_record_pb2.CredentialKind.ValueType = ...,
         credential_id: _builtins.str = ...,
         groups: _abc.Iterable[_builtins.str] | None = ...,
-        capped: _builtins.bool = ...,
-        permission_cap: _abc.Iterable[_builtins.str] | None = ...,
-        workspace_cap: _abc.Iterable[_builtins.str] | None = ...,
+        caps: Global___Caps | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["caps", b"caps"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caps", b"caps", "credential_id", b"credential_id", "credential_kind", b"credential_kind", "groups", b"groups", "name", b"name", "principal_id", b"principal_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Identity: _TypeAlias = Identity  # noqa: Y015
+
+@_typing.final
+class Caps(_message.Message):
+    """How a credential is limited. All that limits it is here, also what later releases add: who does not know each field of
+    this message refuses the credential. So fields that don't limit belong elsewhere.
+
+    A field that is missing allows nothing.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANY_PERMISSION_FIELD_NUMBER: _builtins.int
+    PERMISSIONS_FIELD_NUMBER: _builtins.int
+    ANY_WORKSPACE_FIELD_NUMBER: _builtins.int
+    WORKSPACES_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    BOOTSTRAP_FIELD_NUMBER: _builtins.int
+    any_permission: _builtins.bool
+    """Whether it may be used for all permissions of its principal."""
+    any_workspace: _builtins.bool
+    """Whether it may be used in all workspaces."""
+    bootstrap: _builtins.bool
+    """Whether it is the bootstrap token, which may make the first administrator and do nothing else."""
+    @_builtins.property
+    def permissions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The permissions that it may be used for, without `any_permission`."""
+
+    @_builtins.property
+    def workspaces(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The workspaces that it may be used in, without `any_workspace`."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ends."""
+
+    def __init__(
+        self,
+        *,
+        any_permission: _builtins.bool = ...,
+        permissions: _abc.Iterable[_builtins.str] | None = ...,
+        any_workspace: _builtins.bool = ...,
+        workspaces: _abc.Iterable[_builtins.str] | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         bootstrap: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bootstrap", b"bootstrap", "capped", b"capped", "credential_id", b"credential_id", "credential_kind", b"credential_kind", "expire_time", b"expire_time", "groups", b"groups", "name", b"name", "permission_cap", b"permission_cap", "principal_id", b"principal_id", "workspace_cap", b"workspace_cap"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["any_permission", b"any_permission", "any_workspace", b"any_workspace", "bootstrap", b"bootstrap", "expire_time", b"expire_time", "permissions", b"permissions", "workspaces", b"workspaces"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Identity: _TypeAlias = Identity  # noqa: Y015
+Global___Caps: _TypeAlias = Caps  # noqa: Y015
 
 @_typing.final
 class Grants(_message.Message):

@@ -63,10 +63,7 @@ class GetIdentityResponse(_message.Message):
 
     IDENTITY_FIELD_NUMBER: _builtins.int
     GRANTS_FIELD_NUMBER: _builtins.int
-    REVISION_FIELD_NUMBER: _builtins.int
     GROUPS_FIELD_NUMBER: _builtins.int
-    revision: _builtins.int
-    """The revision at which this was so."""
     @_builtins.property
     def identity(self) -> _identity_pb2.Identity:
         """Whose credential it is."""
@@ -84,12 +81,11 @@ class GetIdentityResponse(_message.Message):
         *,
         identity: _identity_pb2.Identity | None = ...,
         grants: _abc.Iterable[_identity_pb2.Grants] | None = ...,
-        revision: _builtins.int = ...,
         groups: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["identity", b"identity"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["grants", b"grants", "groups", b"groups", "identity", b"identity", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grants", b"grants", "groups", b"groups", "identity", b"identity"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -130,10 +126,7 @@ class GetGrantsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     GRANTS_FIELD_NUMBER: _builtins.int
-    REVISION_FIELD_NUMBER: _builtins.int
     GROUPS_FIELD_NUMBER: _builtins.int
-    revision: _builtins.int
-    """The revision at which this was so."""
     @_builtins.property
     def grants(self) -> _containers.RepeatedCompositeFieldContainer[_identity_pb2.Grants]:
         """What the principal may do. What it may do at a larger place is not said again of a smaller one."""
@@ -146,12 +139,11 @@ class GetGrantsResponse(_message.Message):
         self,
         *,
         grants: _abc.Iterable[_identity_pb2.Grants] | None = ...,
-        revision: _builtins.int = ...,
         groups: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["grants", b"grants", "groups", b"groups", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grants", b"grants", "groups", b"groups"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
