@@ -222,18 +222,30 @@ def test_half_a_command_about_tokens_is_wrong_use(modelry: Modelry, words: list[
 def test_quotas_stay_unless_they_are_given(modelry: Modelry, read: Read, name: str) -> None:
     made = read("workspace", "create", name, "--most-runs", 10)
     changed = read("workspace", "update", name, "--most-bytes", 1 << 40)
+    lifted = read("workspace", "update", name, "--most-runs", "none", "--most-versions", 0)
 
-    assert made["quotas"] == {"run_count": 10, "version_count": 0, "stored_bytes": 0}
-    assert changed["quotas"] == {"run_count": 10, "version_count": 0, "stored_bytes": 1 << 40}
+    assert made["quotas"] == {"run_count": 10, "version_count": None, "stored_bytes": None}
+    assert changed["quotas"] == {"run_count": 10, "version_count": None, "stored_bytes": 1 << 40}
+    assert lifted["quotas"] == {"run_count": None, "version_count": 0, "stored_bytes": 1 << 40}
     assert modelry("workspace", "update", name).code == 2
-    assert modelry("workspace", "update", name, "--most-runs", -1).code == 2
+    for wrong in (-1, "x", "", "1.5", "²", 1 << 63, "9" * 5000):
+        refused = modelry("workspace", "update", name, "--most-runs", wrong)
+        assert refused.code == 2
+        assert "is neither 'none' nor a whole number" in " ".join(refused.err.replace("│", " ").split())
+    assert read("workspace", "get", name) == lifted
+
+
+def _options(limit: object) -> list[object]:
+    return ["--most-runs", limit, "--most-versions", limit, "--most-bytes", limit]
 
 
 def test_quotas_are_shown_in_words(modelry: Modelry, name: str) -> None:
     made = modelry("workspace", "create", name, "--most-runs", 1000, "--most-versions", 50, "--most-bytes", 10 << 30)
-    changed = modelry("workspace", "update", name, "--most-runs", 0, "--most-versions", 0, "--most-bytes", 0)
+    none = modelry("workspace", "update", name, *_options(0))
+    changed = modelry("workspace", "update", name, *_options("none"))
 
     assert re.search(r"quotas +runs 1000, versions 50, 10 GiB\n", made.out)
+    assert re.search(r"quotas +runs 0, versions 0, 0 B\n", none.out)
     assert re.search(r"quotas +no limits\n", changed.out)
     assert re.search(r"quotas +no limits\n", modelry("workspace", "get", name).out)
     assert re.search(rf"{name} +no limits", modelry("workspace", "list", "--limit", 1000).out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -23,6 +24,17 @@ def within(bits: int) -> Callable[[int | None], int | None]:
         return number
 
     return check
+
+
+NO_LIMIT = "none"
+"""The word that stands for no limit."""
+
+
+def most(word: str | None) -> str | None:
+    """Checks that a word is a number of things, or stands for no limit. Any other one is wrong use."""
+    if word is None or word == NO_LIMIT or (re.fullmatch("[0-9]{1,19}", word) and int(word) < 1 << 63):
+        return word
+    raise typer.BadParameter(f"{word!r} is neither {NO_LIMIT!r} nor a whole number from 0 to {(1 << 63) - 1}")
 
 
 def _word(word: Any) -> Any:

@@ -9,11 +9,11 @@ from modelry_server.kernel.access import Place
 
 @dataclass(frozen=True, slots=True)
 class Quotas:
-    """The most that a workspace may have; 0: no limit."""
+    """The most that a workspace may have, by the names of the contract; None: no limit."""
 
-    runs: int = 0
-    versions: int = 0
-    stored_bytes: int = 0
+    run_count: int | None = None
+    version_count: int | None = None
+    stored_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

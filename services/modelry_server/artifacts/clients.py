@@ -48,20 +48,21 @@ class Workspaces:
         if name != _ALWAYS_EXISTS:
             self._there.require(name)
 
-    def most_bytes(self, name: str) -> int:
-        """How many bytes the files of a workspace may have; 0: no limit.
+    def most_bytes(self, name: str) -> int | None:
+        """How many bytes the files of a workspace may have; None: no limit.
 
         What was heard last counts if access does not answer now. Where nothing was heard yet there is no limit.
         """
-        return self._most.latest(name, 0)
+        return self._most.latest(name, None)
 
     def _get(self, name: str) -> access.Workspace:
         request = access.GetWorkspaceRequest(name=name)
         answer: access.GetWorkspaceResponse = self._neighbour.call(self._stub.GetWorkspace, request)
         return answer.workspace
 
-    def _most_allowed(self, name: str) -> int:
+    def _most_allowed(self, name: str) -> int | None:
         try:
-            return self._get(name).quotas.stored_bytes
+            quotas = self._get(name).quotas
         except NotFound:
-            return 0
+            return None
+        return quotas.stored_bytes if quotas.HasField("stored_bytes") else None

@@ -231,10 +231,11 @@ class QuotaExceeded(ResourceExhausted):
     reason = "QUOTA_EXCEEDED"
 
     def __init__(self, workspace: str, quota: str, used: int, limit: int, *, wanted: int = 1, frees: str = "") -> None:
+        refusal = f"has no room for {wanted} more" if limit else "takes nothing more"
+        way = f"{frees}, or " if frees and limit else ""
         super().__init__(
-            f"the workspace {workspace!r} has no room for {wanted} more: its {quota} is {used}, and the quota is "
-            f"{limit}; nothing was written; {frees}{', or ' if frees else ''}ask an administrator of the installation "
-            "for a higher quota",
+            f"the workspace {workspace!r} {refusal}: its {quota} is {used}, and the quota is {limit}; nothing was "
+            f"written; {way}ask an administrator of the installation for a higher quota",
             workspace=workspace,
             quota=quota,
             used=used,

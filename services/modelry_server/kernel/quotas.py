@@ -28,15 +28,15 @@ PART = 10
 class Quota:
     """A quota that each workspace has, of things that this process makes.
 
-    `name` is that of the field in the contract. `limit` says how many a workspace may have, 0 for no limit, and `count`
-    how many it has in the database. `frees` says what makes room, for the error.
+    `name` is that of the field in the contract. `limit` says how many a workspace may have, None for no limit, and
+    `count` how many it has in the database. `frees` says what makes room, for the error.
     """
 
     def __init__(
         self,
         name: str,
         *,
-        limit: Callable[[str], int],
+        limit: Callable[[str], int | None],
         count: Callable[[str], int],
         frees: str = "",
         now: Callable[[], float] = time.monotonic,
@@ -56,7 +56,7 @@ class Quota:
     def take(self, workspace: str, amount: int) -> "_Used | None":
         """Holds room for so many more; None if there is no limit. Raises QuotaExceeded."""
         limit = self._limit(workspace)
-        if not limit:
+        if limit is None:
             return None
         with self._lock:
             used = self._used.setdefault(workspace, _Used())

@@ -21,20 +21,21 @@ class Workspaces:
         if name != _ALWAYS_EXISTS:
             self._there.require(name)
 
-    def most_runs(self, name: str) -> int:
-        """How many runs a workspace may have; 0: no limit.
+    def most_runs(self, name: str) -> int | None:
+        """How many runs a workspace may have; None: no limit.
 
         What was heard last counts if access does not answer now. Where nothing was heard yet there is no limit.
         """
-        return self._most.latest(name, 0)
+        return self._most.latest(name, None)
 
     def _get(self, name: str) -> access.Workspace:
         request = access.GetWorkspaceRequest(name=name)
         answer: access.GetWorkspaceResponse = self._neighbour.call(self._stub.GetWorkspace, request)
         return answer.workspace
 
-    def _most_allowed(self, name: str) -> int:
+    def _most_allowed(self, name: str) -> int | None:
         try:
-            return self._get(name).quotas.run_count
+            quotas = self._get(name).quotas
         except NotFound:
-            return 0
+            return None
+        return quotas.run_count if quotas.HasField("run_count") else None

@@ -195,6 +195,63 @@ def test_a_page_is_never_larger_than_a_client_receives(workspaces: api.Workspace
     assert made <= found
 
 
+@pytest.mark.parametrize(
+    ("paths", "given", "after"),
+    [
+        ([], {"run_count": 7}, {"run_count": 7, "version_count": 0}),
+        ([], {"run_count": 0}, {"run_count": 0, "version_count": 0}),
+        ([], {}, {"run_count": 5, "version_count": 0}),
+        (
+            ["quotas.stored_bytes"],
+            {"run_count": 7, "stored_bytes": 0},
+            {"run_count": 5, "version_count": 0, "stored_bytes": 0},
+        ),
+        (["quotas.run_count"], {"stored_bytes": 9}, {"version_count": 0}),
+        (["quotas.run_count", "quotas.version_count"], {"run_count": 1}, {"run_count": 1}),
+        (["quotas"], {"stored_bytes": 9}, {"stored_bytes": 9}),
+        (["quotas"], {}, {}),
+        (["description"], {"run_count": 7}, {"run_count": 5, "version_count": 0}),
+        (["*"], {"run_count": 7}, {"run_count": 7}),
+    ],
+)
+def test_a_mask_says_which_quotas_change_and_one_that_is_named_but_not_set_is_removed(
+    workspaces: api.WorkspaceServiceStub, paths: list[str], given: dict[str, int], after: dict[str, int]
+) -> None:
+    made = create(workspaces, quotas=api.WorkspaceQuotas(run_count=5, version_count=0))
+    request = api.UpdateWorkspaceRequest(workspace=api.Workspace(name=made.name, quotas=api.WorkspaceQuotas(**given)))
+    request.update_mask.paths.extend(paths)
+
+    changed = workspaces.UpdateWorkspace(request).workspace
+
+    assert changed.quotas == api.WorkspaceQuotas(**after)
+    assert changed.HasField("quotas") == bool(after)
+    assert workspaces.GetWorkspace(api.GetWorkspaceRequest(name=made.name)).workspace == changed
+
+
+@pytest.mark.parametrize("path", ["quotas.", "quotas.runs", "quotas.run_count.value", "run_count"])
+def test_a_path_of_no_quota_is_refused(workspaces: api.WorkspaceServiceStub, path: str) -> None:
+    request = masked(api.UpdateWorkspaceRequest(workspace=api.Workspace(name="default")), path)
+
+    refusal = refused(workspaces.UpdateWorkspace, request)
+
+    assert list(refusal.violations) == ["update_mask"]
+    assert "quotas, quotas.run_count, quotas.stored_bytes, quotas.version_count" in refusal.violations["update_mask"]
+
+
+@pytest.mark.parametrize("quota", ["run_count", "version_count", "stored_bytes"])
+def test_a_negative_quota_is_refused_and_changes_nothing(workspaces: api.WorkspaceServiceStub, quota: str) -> None:
+    negative = api.WorkspaceQuotas(**{quota: -1})
+    made = create(workspaces)
+    request = api.UpdateWorkspaceRequest(workspace=api.Workspace(name=made.name, description="Words.", quotas=negative))
+
+    created = refused(workspaces.CreateWorkspace, api.CreateWorkspaceRequest(name=f"team-{new_id()}", quotas=negative))
+    changed = refused(workspaces.UpdateWorkspace, request)
+
+    assert (created.reason, list(created.violations)) == ("FIELD_INVALID", [f"quotas.{quota}"])
+    assert (changed.reason, list(changed.violations)) == ("FIELD_INVALID", [f"workspace.quotas.{quota}"])
+    assert workspaces.GetWorkspace(api.GetWorkspaceRequest(name=made.name)).workspace == made
+
+
 def test_only_who_administers_the_installation_sets_quotas(world: World) -> None:
     here = world.locked.workspace()
     keeper = world.locked.somebody("admin", api.Place(workspace=here))

@@ -70,6 +70,19 @@ def test_a_file_for_which_there_is_no_room_is_refused_with_the_numbers(deploymen
     assert client.list(run) == ["first.bin", "third.bin"]
 
 
+def test_a_quota_of_0_lets_no_byte_in(
+    deployment: Deployment, client: Client, usage: Callable[[str], tuple[int, int]]
+) -> None:
+    workspace = workspace_with(deployment, stored_bytes=0)
+    run = client.new_run(workspace)
+
+    refusal = refused(lambda: client.write(run, {"first.bin": b"1"}))
+    client.write(run, {"empty.bin": b""})
+
+    assert refusal.metadata == {"workspace": workspace, "quota": "stored_bytes", "used": "0", "limit": "0"}
+    assert usage(workspace) == (0, 1)
+
+
 def test_a_stream_whose_later_file_has_no_room_writes_nothing(
     deployment: Deployment, client: Client, usage: Callable[[str], tuple[int, int]]
 ) -> None:

@@ -110,6 +110,17 @@ def test_a_version_more_than_the_quota_is_refused_with_the_numbers_and_leaves_no
     assert (risk.usage(), risk.stored()) == (1, stored)
 
 
+def test_a_quota_of_0_lets_no_version_in(team: Callable[..., Team]) -> None:
+    risk = team(version_count=0)
+
+    refusal = refused(risk.platform.versions.CreateVersion, risk.draft())
+
+    assert refusal.metadata == {"workspace": risk.workspace, "quota": "version_count", "used": "0", "limit": "0"}
+    assert "takes nothing more" in refusal.message
+    assert "delete versions" not in refusal.message
+    assert (risk.usage(), risk.stored()) == (0, 600)
+
+
 def test_a_version_whose_files_have_no_room_is_refused_as_artifacts_says(team: Callable[..., Team]) -> None:
     risk = team(stored_bytes=1000)
 

@@ -62,6 +62,21 @@ def test_a_run_more_than_the_quota_is_refused_with_the_numbers(deployment: Deplo
     assert "its run_count is 2, and the quota is 2" in refusal.message
 
 
+def test_a_quota_of_0_lets_no_run_in_until_it_is_removed(
+    deployment: Deployment, tracking: Tracking, usage: Callable[[str], int]
+) -> None:
+    workspace = workspace_with(deployment, run_count=0)
+    experiment = tracking.an_experiment(workspace)
+
+    refusal = refused(tracking.runs.CreateRun, api.CreateRunRequest(experiment_id=experiment))
+    set_quotas(deployment, workspace)
+
+    assert refusal.metadata == {"workspace": workspace, "quota": "run_count", "used": "0", "limit": "0"}
+    assert "takes nothing more: its run_count is 0, and the quota is 0; nothing was written; ask" in refusal.message
+    assert eventually(lambda: _made(tracking, experiment))
+    assert usage(workspace) == 1
+
+
 def test_a_higher_quota_lets_the_next_run_in(
     deployment: Deployment, tracking: Tracking, usage: Callable[[str], int]
 ) -> None:

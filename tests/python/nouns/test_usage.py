@@ -27,6 +27,13 @@ def test_the_usage_of_a_workspace_is_that_of_all_services_with_its_quotas(
     assert client.workspaces.usage(name) == usage
 
 
+def test_a_quota_of_0_is_no_missing_one(client: Client, deployment: Deployment) -> None:
+    usage = client.workspaces.usage(workspace_with(deployment, run_count=0))
+
+    assert (usage.runs, usage.versions, usage.stored_bytes) == (Used(0, 0), Used(0, None), Used(0, None))
+    assert (usage.runs.share, usage.versions.share) == (1.0, None)
+
+
 def test_the_usage_of_no_workspace_is_refused(client: Client) -> None:
     with pytest.raises(WorkspaceNotFound):
         client.workspaces.usage("nowhere")

@@ -56,9 +56,26 @@ def test_quotas_are_set_kept_and_lifted(client: Client, unique: str) -> None:
     described = client.workspaces.update(name, description="ours")
     lifted = client.workspaces.update(name, quotas=WorkspaceQuotas())
 
-    assert made.quotas == described.quotas == WorkspaceQuotas(10, 0, 1 << 40)
+    assert made.quotas == described.quotas == WorkspaceQuotas(10, None, 1 << 40)
     assert (lifted.quotas, lifted.description) == (WorkspaceQuotas(), "ours")
     assert client.workspaces.update(name) == lifted
     for wrong in (-1, 1 << 63, True):
         with pytest.raises(InvalidArgument, match=r"quotas\.run_count"):
             client.workspaces.update(name, quotas=WorkspaceQuotas(run_count=wrong))
+
+
+def test_a_mapping_changes_the_quotas_that_it_names(client: Client, unique: str) -> None:
+    name = f"w{unique}"
+    made = client.workspaces.create(name, quotas={"run_count": 10, "version_count": 0, "stored_bytes": None})
+    changed = client.workspaces.update(name, quotas={"run_count": 0, "stored_bytes": 5}, etag=made.etag)
+    lifted = client.workspaces.update(name, quotas={"version_count": None})
+
+    assert made.quotas == WorkspaceQuotas(10, 0, None)
+    assert changed.quotas == WorkspaceQuotas(0, 0, 5)
+    assert lifted.quotas == client.workspaces.get(name).quotas == WorkspaceQuotas(0, None, 5)
+    assert client.workspaces.update(name, quotas={}) == lifted
+    for wrong, match in (({"runs": 1}, "run_count, version_count, stored_bytes, not 'runs'"), (5, "WorkspaceQuotas")):
+        with pytest.raises(InvalidArgument, match=match):
+            client.workspaces.update(name, quotas=wrong)  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgument, match=r"quotas\.stored_bytes must be a whole number"):
+        client.workspaces.create(name, quotas={"stored_bytes": -1})

@@ -15,7 +15,7 @@ from tests.parts.eventually import at_once, of
 class Shelf:
     """Where things are made, by one process or several. `limit` is how many there may be."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int | None) -> None:
         self.limit = limit
         self.there = 0
         self.counts = 0
@@ -46,7 +46,7 @@ class Shelf:
 
 
 def test_without_a_limit_nothing_is_counted() -> None:
-    shelf = Shelf(0)
+    shelf = Shelf(None)
     quota = shelf.process()
 
     for _ in range(100):
@@ -71,6 +71,43 @@ def test_what_there_is_no_room_for_is_refused_with_the_numbers() -> None:
     )
     assert refusal.value.exceeded == {"workspace:red": refusal.value.message}
     assert shelf.there == 10
+
+
+def test_a_limit_of_0_lets_nothing_in_and_what_is_there_already_stays() -> None:
+    shelf = Shelf(0)
+    quota = shelf.process()
+
+    for there in (0, 3):
+        shelf.there = there
+        shelf.time += quotas.FULL_S
+        with pytest.raises(QuotaExceeded) as refusal:
+            shelf.put(quota)
+        assert refusal.value.metadata == {
+            "workspace": "red",
+            "quota": "thing_count",
+            "used": str(there),
+            "limit": "0",
+        }
+        assert str(refusal.value).endswith(
+            f"the workspace 'red' takes nothing more: its thing_count is {there}, and the quota is 0; nothing was "
+            "written; ask an administrator of the installation for a higher quota"
+        )
+        assert shelf.there == there
+
+
+def test_a_limit_that_is_lifted_or_set_counts_at_once() -> None:
+    shelf = Shelf(0)
+    quota = shelf.process()
+    with pytest.raises(QuotaExceeded):
+        shelf.put(quota)
+
+    shelf.limit = None
+    shelf.put(quota, 5)
+    shelf.limit = 0
+    with pytest.raises(QuotaExceeded):
+        shelf.put(quota)
+
+    assert shelf.there == 5
 
 
 def test_much_room_is_given_out_with_few_counts_and_little_room_with_one_for_each() -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modelry_cli.options import Description, Limit, NewDescription, within
+from modelry_cli.options import NO_LIMIT, Description, Limit, NewDescription, most
 from modelry_cli.session import Session, asks, fields_of
 from modelry_cli.terminal.output import Column, Format
 from modelry_cli.terminal.words import size
@@ -19,15 +18,14 @@ app = typer.Typer(help="Workspaces, which separate teams.", no_args_is_help=True
 
 Name = Annotated[str, typer.Argument(help="The workspace.", metavar="WORKSPACE")]
 MostRuns = Annotated[
-    int | None,
-    typer.Option(help="The most runs, deleted ones among them. 0: no limit.", min=0, metavar="N", callback=within(64)),
+    str | None,
+    typer.Option(help="The most runs, deleted ones among them; none: no limit.", metavar="N|none", callback=most),
 ]
 MostVersions = Annotated[
-    int | None,
-    typer.Option(help="The most versions of models. 0: no limit.", min=0, metavar="N", callback=within(64)),
+    str | None, typer.Option(help="The most versions of models; none: no limit.", metavar="N|none", callback=most)
 ]
 MostBytes = Annotated[
-    int | None, typer.Option(help="The most bytes of files. 0: no limit.", min=0, metavar="N", callback=within(64))
+    str | None, typer.Option(help="The most bytes of files; none: no limit.", metavar="N|none", callback=most)
 ]
 
 
@@ -58,10 +56,8 @@ def create_workspace(
     most_versions: MostVersions = None,
     most_bytes: MostBytes = None,
 ) -> None:
-    """Creates a workspace."""
-    from modelry.types import WorkspaceQuotas
-
-    quotas = WorkspaceQuotas(most_runs or 0, most_versions or 0, most_bytes or 0)
+    """Creates a workspace. A quota that is not given is no limit."""
+    quotas = _limits(most_runs, most_versions, most_bytes)
     _show(session, session.client.workspaces.create(name, description=description, quotas=quotas))
 
 
@@ -75,17 +71,16 @@ def update_workspace(
     most_bytes: MostBytes = None,
 ) -> None:
     """Changes the description or the quotas of a workspace. A quota that is not given stays."""
-    given = {"run_count": most_runs, "version_count": most_versions, "stored_bytes": most_bytes}
-    limits = {key: limit for key, limit in given.items() if limit is not None}
-    if description is None and not limits:
+    quotas = _limits(most_runs, most_versions, most_bytes)
+    if description is None and not quotas:
         raise typer.BadParameter("nothing to change; give --description or a quota")
-    workspaces = session.client.workspaces
-    if not limits:
-        _show(session, workspaces.update(name, description=description))
-        return
-    before = workspaces.get(name)
-    changed = dataclasses.replace(before.quotas, **limits)
-    _show(session, workspaces.update(name, description=description, quotas=changed, etag=before.etag))
+    _show(session, session.client.workspaces.update(name, description=description, quotas=quotas))
+
+
+def _limits(runs: str | None, versions: str | None, stored: str | None) -> dict[str, int | None]:
+    """The quotas that were given; None for no limit."""
+    given = {"run_count": runs, "version_count": versions, "stored_bytes": stored}
+    return {name: None if word == NO_LIMIT else int(word) for name, word in given.items() if word is not None}
 
 
 def _show(session: Session, workspace: Workspace) -> None:
@@ -95,9 +90,9 @@ def _show(session: Session, workspace: Workspace) -> None:
 def _quotas_text(quotas: WorkspaceQuotas) -> str:
     """The limits of a workspace in words."""
     limits = (
-        f"runs {quotas.run_count}" if quotas.run_count else "",
-        f"versions {quotas.version_count}" if quotas.version_count else "",
-        size(quotas.stored_bytes).replace(".0 ", " ") if quotas.stored_bytes else "",
+        "" if quotas.run_count is None else f"runs {quotas.run_count}",
+        "" if quotas.version_count is None else f"versions {quotas.version_count}",
+        "" if quotas.stored_bytes is None else size(quotas.stored_bytes).replace(".0 ", " "),
     )
     return ", ".join(filter(None, limits)) or "no limits"
 
@@ -119,7 +114,7 @@ def workspace_usage(
     columns: list[Column[tuple[str, Used]]] = [
         Column("WHAT", lambda row: row[0]),
         Column("USED", lambda row: row[1].used),
-        Column("LIMIT", lambda row: row[1].limit),
+        Column("LIMIT", lambda row: "no limit" if row[1].limit is None else row[1].limit),
         Column("PERCENT", lambda row: None if row[1].share is None else f"{100 * row[1].share:.1f}"),
     ]
     session.show_all(rows, columns)

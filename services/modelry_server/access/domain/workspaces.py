@@ -18,12 +18,12 @@ from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.permissions import Permission
 
-CHANGEABLE = ("description", "quotas")
+CHANGEABLE = ("description", "quotas.run_count", "quotas.version_count", "quotas.stored_bytes")
 """The fields that an update can change."""
 
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 _UNLIMITED = Quotas()
-_QUOTAS = {"runs": "run_count", "versions": "version_count", "stored_bytes": "stored_bytes"}
+_OF_QUOTAS = "quotas."
 
 
 def judge_name(fields: Fields, path: str, name: str) -> None:
@@ -80,7 +80,7 @@ class Workspaces:
             return store.page(tx, after, limit, among=self._access.workspaces())
 
     def update(self, name: str, etag: str, changes: Callable[[], Mapping[str, Any]]) -> Workspace:
-        """Changes the fields that `changes` gives: the description, the quotas.
+        """Changes the fields of `CHANGEABLE` that `changes` gives. A quota that is None is removed.
 
         Raises WorkspaceNotFound, PermissionMissing, FieldInvalid, EtagMismatch.
         """
@@ -88,9 +88,9 @@ class Workspaces:
         with self._db.write() as tx:
             before = self._found(tx, name, lock=True)
             changed = changes()
-            if changed.get("quotas", before.quotas) != before.quotas:
+            after = _changed(before, changed)
+            if after.quotas != before.quotas:
                 self._access.require(INSTALLATION, permission=Permission.WORKSPACES_CREATE)
-            after = replace(before, **changed)
             with Fields("workspace.") as fields:
                 fields.text("description", after.description, longest=NOTE_LENGTH, controls=True)
                 _judge_quotas(fields, "quotas", after.quotas)
@@ -114,12 +114,19 @@ class Workspaces:
 
 def _judge_quotas(fields: Fields, path: str, quotas: Quotas) -> None:
     for name, most in asdict(quotas).items():
-        if most < 0:
-            fields.refuse(f"{path}.{_QUOTAS[name]}", f"{most} is negative; 0 means no limit")
+        if most is not None and most < 0:
+            rule = "0 allows nothing more, and a quota that is not set is no limit"
+            fields.refuse(f"{path}.{name}", f"{most} is negative; {rule}")
 
 
 def _shown(quotas: Quotas) -> Mapping[str, int]:
-    return {_QUOTAS[name]: most for name, most in asdict(quotas).items() if most}
+    return {name: most for name, most in asdict(quotas).items() if most is not None}
+
+
+def _changed(before: Workspace, changed: Mapping[str, Any]) -> Workspace:
+    quotas = {name.removeprefix(_OF_QUOTAS): value for name, value in changed.items() if name.startswith(_OF_QUOTAS)}
+    own = {name: value for name, value in changed.items() if not name.startswith(_OF_QUOTAS)}
+    return replace(before, **own, quotas=replace(before.quotas, **quotas))
 
 
 def _differences(

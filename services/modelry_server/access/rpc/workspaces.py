@@ -1,7 +1,7 @@
 """WorkspaceService: contract in, contract out."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict
 
 import grpc
 
@@ -45,28 +45,20 @@ class WorkspaceService(api.WorkspaceServiceServicer):
         self, request: api.UpdateWorkspaceRequest, context: grpc.ServicerContext
     ) -> api.UpdateWorkspaceResponse:
         given = request.workspace
-        workspace = self._workspaces.update(given.name, given.etag, lambda: _changes(request))
+        workspace = self._workspaces.update(
+            given.name, given.etag, lambda: changes(given, request.update_mask, CHANGEABLE)
+        )
         return api.UpdateWorkspaceResponse(workspace=_message(workspace))
 
 
-def _changes(request: api.UpdateWorkspaceRequest) -> Mapping[str, Any]:
-    changed = changes(request.workspace, request.update_mask, CHANGEABLE)
-    if "quotas" in changed:
-        changed["quotas"] = _quotas(changed["quotas"])
-    return changed
-
-
 def _quotas(given: api.WorkspaceQuotas) -> Quotas:
-    return Quotas(given.run_count, given.version_count, given.stored_bytes)
+    return Quotas(**{field.name: limit for field, limit in given.ListFields()})
 
 
 def _message(workspace: Workspace) -> api.Workspace:
     message = api.Workspace(name=workspace.name, description=workspace.description, etag=workspace.etag)
     message.create_time.FromMilliseconds(workspace.create_time)
     message.update_time.FromMilliseconds(workspace.update_time)
-    quotas = workspace.quotas
-    if quotas != Quotas():
-        message.quotas.run_count = quotas.runs
-        message.quotas.version_count = quotas.versions
-        message.quotas.stored_bytes = quotas.stored_bytes
+    if workspace.quotas != Quotas():
+        message.quotas.CopyFrom(api.WorkspaceQuotas(**asdict(workspace.quotas)))
     return message

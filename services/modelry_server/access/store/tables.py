@@ -9,6 +9,7 @@ metadata = sa.MetaData()
 
 _Id, _Name, _Digest = bytewise(32), bytewise(250), bytewise(64)
 
+# Where `most_...` is NULL there is no limit.
 workspaces = sa.Table(
     "workspaces",
     metadata,
@@ -17,9 +18,9 @@ workspaces = sa.Table(
     sa.Column("create_time", sa.BigInteger, nullable=False),
     sa.Column("update_time", sa.BigInteger, nullable=False),
     sa.Column("revision", sa.BigInteger, nullable=False),
-    sa.Column("most_runs", sa.BigInteger, nullable=False, server_default="0"),
-    sa.Column("most_versions", sa.BigInteger, nullable=False, server_default="0"),
-    sa.Column("most_bytes", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("most_runs", sa.BigInteger, nullable=True),
+    sa.Column("most_versions", sa.BigInteger, nullable=True),
+    sa.Column("most_bytes", sa.BigInteger, nullable=True),
 )
 
 # `issuer` and `external_id` are empty for a principal that has API tokens only. `not_before` is when the credentials of

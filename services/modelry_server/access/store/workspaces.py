@@ -41,8 +41,8 @@ def _changing(workspace: Workspace) -> dict[str, Any]:
         "description": workspace.description,
         "update_time": workspace.update_time,
         "revision": workspace.revision,
-        "most_runs": workspace.quotas.runs,
-        "most_versions": workspace.quotas.versions,
+        "most_runs": workspace.quotas.run_count,
+        "most_versions": workspace.quotas.version_count,
         "most_bytes": workspace.quotas.stored_bytes,
     }
 

@@ -161,30 +161,48 @@ def test_a_stranger_is_judged_before_the_workspace_is_looked_for(installation: I
 def test_quotas_are_changed_by_who_may_create_workspaces(installation: Installation) -> None:
     _, of_team = installation.token(installation.principal("eve", "admin", Place("default")))
     _, of_all = installation.token(installation.principal("ada", "admin"))
-    quotas = Quotas(runs=10, stored_bytes=1 << 40)
+    quotas = {"quotas.run_count": 10, "quotas.stored_bytes": 1 << 40}
 
     with installation.by(of_team, Permission.WORKSPACES_WRITE):
         with pytest.raises(PermissionMissing) as refusal:
-            installation.workspaces.update("default", "", lambda: {"quotas": quotas})
-        assert installation.workspaces.update("default", "", lambda: {"quotas": Quotas()}).quotas == Quotas()
+            installation.workspaces.update("default", "", lambda: quotas)
+        unchanged = installation.workspaces.update("default", "", lambda: {"quotas.run_count": None})
     with installation.by(of_all, Permission.WORKSPACES_WRITE):
-        changed = installation.workspaces.update("default", "", lambda: {"quotas": quotas})
+        changed = installation.workspaces.update("default", "", lambda: quotas)
         with pytest.raises(FieldInvalid) as negative:
-            installation.workspaces.update("default", "", lambda: {"quotas": Quotas(versions=-1)})
+            installation.workspaces.update("default", "", lambda: {"quotas.version_count": -1})
 
     assert refusal.value.metadata["permission"] == "workspaces.create"
-    assert changed.quotas == quotas
+    assert unchanged.quotas == Quotas()
+    assert changed.quotas == Quotas(run_count=10, stored_bytes=1 << 40)
     assert list(negative.value.violations) == ["workspace.quotas.version_count"]
 
 
-def test_each_change_is_written_down(installation: Installation, workspaces: Workspaces) -> None:
-    workspaces.create("risk", "Words.", ONCE, Quotas(runs=5))
-    workspaces.update("risk", "", lambda: {"description": "Better.", "quotas": Quotas(runs=6)})
+def test_a_quota_is_changed_set_to_0_and_removed_without_the_others(workspaces: Workspaces) -> None:
+    made = workspaces.create("risk", "", ONCE, Quotas(run_count=5, version_count=0))
 
-    made, changed = installation.records()
+    lower = workspaces.update("risk", made.etag, lambda: {"quotas.run_count": 0, "quotas.stored_bytes": 9})
+    removed = workspaces.update("risk", lower.etag, lambda: {"quotas.version_count": None})
+
+    assert made.quotas == Quotas(5, 0, None)
+    assert lower.quotas == Quotas(0, 0, 9)
+    assert removed.quotas == Quotas(0, None, 9)
+    assert workspaces.get("risk") == removed
+
+
+def test_each_change_is_written_down(installation: Installation, workspaces: Workspaces) -> None:
+    workspaces.create("risk", "Words.", ONCE, Quotas(run_count=5))
+    workspaces.update("risk", "", lambda: {"description": "Better.", "quotas.run_count": 0})
+    workspaces.update("risk", "", lambda: {"quotas.run_count": None})
+
+    made, changed, removed = installation.records()
     assert [record.members()["action"] for record in (made, changed)] == ["workspace.created", "workspace.updated"]
     assert json.loads(changed.before) == {"description": "Words.", "quotas": {"run_count": 5}}
-    assert json.loads(changed.after) == {"description": "Better.", "quotas": {"run_count": 6}}
+    assert json.loads(changed.after) == {"description": "Better.", "quotas": {"run_count": 0}}
+    assert (json.loads(removed.before), json.loads(removed.after)) == (
+        {"quotas": {"run_count": 0}},
+        {"quotas": {}},
+    )
 
 
 def test_an_update_without_a_change_keeps_the_etag(workspaces: Workspaces) -> None:

@@ -241,7 +241,7 @@ def test_uses_are_noted(installation: Installation, identities: IdentityService,
 def test_quotas_come_back_as_they_were_given(installation: Installation, pager: Pager) -> None:
     workspaces = WorkspaceService(installation.workspaces, pager)
     _, text = installation.token(installation.principal("ada", "admin"))
-    quotas = api.WorkspaceQuotas(run_count=10, stored_bytes=1 << 40)
+    quotas = api.WorkspaceQuotas(run_count=10, version_count=0)
 
     with installation.by(text, Permission.WORKSPACES_CREATE):
         made = workspaces.CreateWorkspace(api.CreateWorkspaceRequest(name="risk", quotas=quotas), CONTEXT).workspace

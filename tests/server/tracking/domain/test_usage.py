@@ -25,12 +25,12 @@ Rooms = Callable[..., Room]
 
 
 @pytest.fixture
-def limited(access_address: str) -> Iterator[Callable[[int], str]]:
-    """Makes workspaces with a quota of runs."""
+def limited(access_address: str) -> Iterator[Callable[[int | None], str]]:
+    """Makes workspaces with a quota of runs, or with none."""
     with grpc.insecure_channel(access_address) as channel:
         stub = access.WorkspaceServiceStub(channel)
 
-        def make(most: int) -> str:
+        def make(most: int | None) -> str:
             given = access.WorkspaceQuotas(run_count=most)
             request = access.CreateWorkspaceRequest(name=f"team-{new_id()}", quotas=given)
             return stub.CreateWorkspace(request).workspace.name
@@ -39,9 +39,9 @@ def limited(access_address: str) -> Iterator[Callable[[int], str]]:
 
 
 def test_the_runs_of_all_experiments_count_and_those_of_other_workspaces_do_not(
-    room: Room, limited: Callable[[int], str]
+    room: Room, limited: Callable[[int | None], str]
 ) -> None:
-    here, there = limited(0), limited(0)
+    here, there = limited(None), limited(None)
     for workspace in (here, here, there):
         room.a_run(room.an_experiment(workspace))
 
@@ -69,10 +69,10 @@ def test_usage_is_asked_for_of_a_workspace_that_exists_and_that_the_caller_reads
 
 
 def test_without_a_quota_nothing_is_counted_and_with_one_a_tenth_of_the_room_costs_one_count_and_no_call(
-    another_room: Rooms, access_address: str, limited: Callable[[int], str]
+    another_room: Rooms, access_address: str, limited: Callable[[int | None], str]
 ) -> None:
     room = another_room(access=access_address)
-    free, bound = (room.an_experiment(limited(most)) for most in (0, 2000))
+    free, bound = (room.an_experiment(limited(most)) for most in (None, 2000))
     room.a_run(free)
     room.a_run(bound)
 
@@ -86,7 +86,7 @@ def test_without_a_quota_nothing_is_counted_and_with_one_a_tenth_of_the_room_cos
 
 
 def test_a_run_id_that_is_taken_is_told_at_the_quota_too(
-    another_room: Rooms, access_address: str, limited: Callable[[int], str]
+    another_room: Rooms, access_address: str, limited: Callable[[int | None], str]
 ) -> None:
     room = another_room(access=access_address)
     workspace = limited(1)
@@ -104,7 +104,7 @@ def test_a_run_id_that_is_taken_is_told_at_the_quota_too(
 
 @pytest.mark.parametrize("most", [3, 60])
 def test_one_process_fills_a_quota_and_two_exceed_it_by_a_tenth_and_what_the_other_has_under_way_at_most(
-    another_room: Rooms, access_address: str, limited: Callable[[int], str], most: int
+    another_room: Rooms, access_address: str, limited: Callable[[int | None], str], most: int
 ) -> None:
     threads = 4
     alone, together = limited(most), limited(most)
@@ -117,7 +117,9 @@ def test_one_process_fills_a_quota_and_two_exceed_it_by_a_tenth_and_what_the_oth
     assert most <= rooms[0].usage.get(together) <= most + most // quotas.PART + threads
 
 
-def test_a_process_that_hears_nothing_of_a_quota_has_none(another_room: Rooms, limited: Callable[[int], str]) -> None:
+def test_a_process_that_hears_nothing_of_a_quota_has_none(
+    another_room: Rooms, limited: Callable[[int | None], str]
+) -> None:
     room = another_room()
     experiment = room.an_experiment(limited(1))
 

@@ -21,8 +21,10 @@ class Used:
 
     @property
     def share(self) -> float | None:
-        """How much of the limit is used: 0.5 for one half. None without a limit."""
-        return None if self.limit is None else self.used / self.limit
+        """How much of the limit is used: 0.5 for one half; 1.0 of a limit of 0. None without a limit."""
+        if self.limit is None:
+            return None
+        return self.used / self.limit if self.limit else 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +45,14 @@ def usage_of(connections: Callable[[str], Connection], name: str) -> WorkspaceUs
     """Asks all services about a workspace. `connections` gives the connection to a service."""
     workspace = access.GetWorkspaceRequest(name=name)
     quotas = connections("access").call(access.rpcs.GET_WORKSPACE, workspace).workspace.quotas
+    limits = {field.name: limit for field, limit in quotas.ListFields()}
     runs = connections("tracking").call(tracking.rpcs.GET_USAGE, tracking.GetUsageRequest(workspace=name)).usage
     versions = connections("registry").call(registry.rpcs.GET_USAGE, registry.GetUsageRequest(workspace=name)).usage
     files = connections("artifacts").call(artifacts.rpcs.GET_USAGE, artifacts.GetUsageRequest(workspace=name)).usage
     return WorkspaceUsage(
         name,
-        runs=Used(runs.run_count, quotas.run_count or None),
-        versions=Used(versions.version_count, quotas.version_count or None),
-        stored_bytes=Used(files.stored_bytes, quotas.stored_bytes or None),
+        runs=Used(runs.run_count, limits.get("run_count")),
+        versions=Used(versions.version_count, limits.get("version_count")),
+        stored_bytes=Used(files.stored_bytes, limits.get("stored_bytes")),
         file_count=files.file_count,
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 
 from modelry._sdk.nouns import arguments
@@ -17,14 +17,14 @@ from modelry.api.access import v1 as access
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceQuotas:
-    """The most that a workspace may have: runs, versions, and bytes of files. 0: no limit.
+    """The most that a workspace may have: runs, versions, and bytes of files. None: no limit. 0: nothing more.
 
     Deleted runs count, and each file counts for each run and version that has it.
     """
 
-    run_count: int = 0
-    version_count: int = 0
-    stored_bytes: int = 0
+    run_count: int | None = None
+    version_count: int | None = None
+    stored_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +53,13 @@ class Workspaces:
         self._workspace = workspace
         self._connections = connections or (lambda service: connection)
 
-    def create(self, name: str, *, description: str = "", quotas: WorkspaceQuotas | None = None) -> Workspace:
+    def create(
+        self, name: str, *, description: str = "", quotas: WorkspaceQuotas | Mapping[str, int | None] | None = None
+    ) -> Workspace:
         """Creates a workspace. Default: without quotas. Raises WorkspaceExists or FieldInvalid."""
         request = access.CreateWorkspaceRequest(name=name, description=description, request_id=uuid.uuid4().hex)
         if quotas is not None:
-            request.quotas.CopyFrom(_message_of(quotas))
+            request.quotas.CopyFrom(access.WorkspaceQuotas(**_limits(quotas)))
         return _workspace_of(self._connection.call(access.rpcs.CREATE_WORKSPACE, request).workspace)
 
     def get(self, name: str) -> Workspace:
@@ -76,9 +78,17 @@ class Workspaces:
         return listed_by(fetch, max_results=max_results, page_size=page_size)
 
     def update(
-        self, name: str, *, description: str | None = None, quotas: WorkspaceQuotas | None = None, etag: str = ""
+        self,
+        name: str,
+        *,
+        description: str | None = None,
+        quotas: WorkspaceQuotas | Mapping[str, int | None] | None = None,
+        etag: str = "",
     ) -> Workspace:
-        """Changes the description, or replaces all quotas. Only administrators of the installation change quotas.
+        """Changes the description or the quotas. Only administrators of the installation change quotas.
+
+        A WorkspaceQuotas replaces all quotas. A mapping such as `{"run_count": 100}` changes those that it names, and
+        None in it removes one.
 
         With an `etag` it raises EtagMismatch if somebody else has changed the workspace. Raises WorkspaceNotFound and
         FieldInvalid.
@@ -88,8 +98,9 @@ class Workspaces:
             request.workspace.description = description
             request.update_mask.paths.append("description")
         if quotas is not None:
-            request.workspace.quotas.CopyFrom(_message_of(quotas))
-            request.update_mask.paths.append("quotas")
+            limits = _limits(quotas)
+            request.workspace.quotas.CopyFrom(access.WorkspaceQuotas(**limits))
+            request.update_mask.paths.extend(f"quotas.{each}" for each in limits)
         if not request.update_mask.paths:
             return self.get(name)
         return _workspace_of(self._connection.call(access.rpcs.UPDATE_WORKSPACE, request).workspace)
@@ -102,15 +113,19 @@ class Workspaces:
         return usage_of(self._connections, self._workspace if name is None else name)
 
 
-def _message_of(quotas: WorkspaceQuotas) -> access.WorkspaceQuotas:
-    """The quotas as the contract has them. Raises InvalidArgument for what is no whole number from 0."""
-    if not isinstance(quotas, WorkspaceQuotas):
-        raise arguments.refused("quotas", quotas, "a modelry.types.WorkspaceQuotas")
-    limits = {name: arguments.count(f"quotas.{name}", getattr(quotas, name)) or 0 for name in _QUOTAS}
+def _limits(quotas: WorkspaceQuotas | Mapping[str, int | None]) -> dict[str, int | None]:
+    """The quotas that are given, by name. Raises InvalidArgument for what is neither None nor a whole number from 0."""
+    if isinstance(quotas, WorkspaceQuotas):
+        quotas = asdict(quotas)
+    if not isinstance(quotas, Mapping):
+        raise arguments.refused("quotas", quotas, "a modelry.types.WorkspaceQuotas, or a mapping of quotas by name")
+    if unknown := [name for name in quotas if name not in _QUOTAS]:
+        raise arguments.refused("quotas", unknown[0], f"by name: {', '.join(_QUOTAS)}")
+    limits = {name: arguments.count(f"quotas.{name}", limit) for name, limit in quotas.items()}
     for name, limit in limits.items():
-        if limit >= 1 << 63:
+        if limit is not None and limit >= 1 << 63:
             raise arguments.refused(f"quotas.{name}", limit, "less than 2**63")
-    return access.WorkspaceQuotas(**limits)
+    return limits
 
 
 def _workspace_of(message: access.Workspace) -> Workspace:
@@ -120,5 +135,5 @@ def _workspace_of(message: access.Workspace) -> Workspace:
         create_time=time_of(message, "create_time"),
         update_time=time_of(message, "update_time"),
         etag=message.etag,
-        quotas=WorkspaceQuotas(*(getattr(message.quotas, name) for name in _QUOTAS)),
+        quotas=WorkspaceQuotas(**{field.name: limit for field, limit in message.quotas.ListFields()}),
     )

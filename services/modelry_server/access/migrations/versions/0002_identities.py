@@ -21,7 +21,7 @@ _TEXTS = ("before", "after", "reason", "peer")
 def upgrade() -> None:
     """Creates the tables, and the one row of the state."""
     for name in ("most_runs", "most_versions", "most_bytes"):
-        op.add_column("workspaces", sa.Column(name, sa.BigInteger, nullable=False, server_default="0"))
+        op.add_column("workspaces", sa.Column(name, sa.BigInteger, nullable=True))
     _create_principals()
     _create_groups()
     _create_tokens()

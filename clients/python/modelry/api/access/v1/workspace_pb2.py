@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%modelry/api/access/v1/workspace.proto\x12\x15modelry.api.access.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd6\x01\n\tWorkspace\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x05 \x01(\t\x12\x36\n\x06quotas\x18\x06 \x01(\x0b\x32&.modelry.api.access.v1.WorkspaceQuotas\"Q\n\x0fWorkspaceQuotas\x12\x11\n\trun_count\x18\x01 \x01(\x03\x12\x15\n\rversion_count\x18\x02 \x01(\x03\x12\x14\n\x0cstored_bytes\x18\x03 \x01(\x03\x42\x9c\x01\n\x19\x64\x65v.modelry.api.access.v1B\x0eWorkspaceProtoP\x01Z\"modelry.dev/api/access/v1;accessv1\xaa\x02\x15Modelry.Api.Access.V1\xca\x02\x15Modelry\\Api\\Access\\V1\xea\x02\x18Modelry::Api::Access::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%modelry/api/access/v1/workspace.proto\x12\x15modelry.api.access.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd6\x01\n\tWorkspace\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x05 \x01(\t\x12\x36\n\x06quotas\x18\x06 \x01(\x0b\x32&.modelry.api.access.v1.WorkspaceQuotas\"\x91\x01\n\x0fWorkspaceQuotas\x12\x16\n\trun_count\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x1a\n\rversion_count\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x19\n\x0cstored_bytes\x18\x03 \x01(\x03H\x02\x88\x01\x01\x42\x0c\n\n_run_countB\x10\n\x0e_version_countB\x0f\n\r_stored_bytesB\x9c\x01\n\x19\x64\x65v.modelry.api.access.v1B\x0eWorkspaceProtoP\x01Z\"modelry.dev/api/access/v1;accessv1\xaa\x02\x15Modelry.Api.Access.V1\xca\x02\x15Modelry\\Api\\Access\\V1\xea\x02\x18Modelry::Api::Access::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,6 +35,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\031dev.modelry.api.access.v1B\016WorkspaceProtoP\001Z\"modelry.dev/api/access/v1;accessv1\252\002\025Modelry.Api.Access.V1\312\002\025Modelry\\Api\\Access\\V1\352\002\030Modelry::Api::Access::V1'
   _globals['_WORKSPACE']._serialized_start=98
   _globals['_WORKSPACE']._serialized_end=312
-  _globals['_WORKSPACEQUOTAS']._serialized_start=314
-  _globals['_WORKSPACEQUOTAS']._serialized_end=395
+  _globals['_WORKSPACEQUOTAS']._serialized_start=315
+  _globals['_WORKSPACEQUOTAS']._serialized_end=460
 # @@protoc_insertion_point(module_scope)

@@ -47,7 +47,7 @@ class Workspace(_message.Message):
 
     @_builtins.property
     def quotas(self) -> Global___WorkspaceQuotas:
-        """How much the workspace may have. Not set: as much as there is room for."""
+        """How much the workspace may have. Not set: no limit."""
 
     def __init__(
         self,
@@ -69,7 +69,9 @@ Global___Workspace: _TypeAlias = Workspace  # noqa: Y015
 
 @_typing.final
 class WorkspaceQuotas(_message.Message):
-    """The most that a workspace may have of something. 0: no limit."""
+    """The most that a workspace may have of something. Not set: no limit. 0: nothing more can be made. A quota is never
+    negative. What is there already stays if a quota is less.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -85,14 +87,25 @@ class WorkspaceQuotas(_message.Message):
     def __init__(
         self,
         *,
-        run_count: _builtins.int = ...,
-        version_count: _builtins.int = ...,
-        stored_bytes: _builtins.int = ...,
+        run_count: _builtins.int | None = ...,
+        version_count: _builtins.int | None = ...,
+        stored_bytes: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_run_count", b"_run_count", "_stored_bytes", b"_stored_bytes", "_version_count", b"_version_count", "run_count", b"run_count", "stored_bytes", b"stored_bytes", "version_count", b"version_count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["run_count", b"run_count", "stored_bytes", b"stored_bytes", "version_count", b"version_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_run_count", b"_run_count", "_stored_bytes", b"_stored_bytes", "_version_count", b"_version_count", "run_count", b"run_count", "stored_bytes", b"stored_bytes", "version_count", b"version_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__run_count: _TypeAlias = _typing.Literal["run_count"]  # noqa: Y015
+    _WhichOneofArgType__run_count: _TypeAlias = _typing.Literal["_run_count", b"_run_count"]  # noqa: Y015
+    _WhichOneofReturnType__stored_bytes: _TypeAlias = _typing.Literal["stored_bytes"]  # noqa: Y015
+    _WhichOneofArgType__stored_bytes: _TypeAlias = _typing.Literal["_stored_bytes", b"_stored_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__version_count: _TypeAlias = _typing.Literal["version_count"]  # noqa: Y015
+    _WhichOneofArgType__version_count: _TypeAlias = _typing.Literal["_version_count", b"_version_count"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__run_count) -> _WhichOneofReturnType__run_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stored_bytes) -> _WhichOneofReturnType__stored_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__version_count) -> _WhichOneofReturnType__version_count | None: ...
 
 Global___WorkspaceQuotas: _TypeAlias = WorkspaceQuotas  # noqa: Y015

@@ -40,7 +40,7 @@ class CreateWorkspaceRequest(_message.Message):
     """
     @_builtins.property
     def quotas(self) -> _workspace_pb2.WorkspaceQuotas:
-        """How much it may have. Default: as much as there is room for."""
+        """How much it may have. Default: no limit."""
 
     def __init__(
         self,
@@ -196,8 +196,9 @@ class UpdateWorkspaceRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """The fields to change: `description`, `quotas`, or `*` for both. Empty: the ones that are set in `workspace`. At most
-        100 paths.
+        """The fields to change: `description`, `quotas.run_count`, `quotas.version_count`, `quotas.stored_bytes`, `quotas` for
+        these three, or `*` for all. A quota that is named but not set is removed. Empty: the fields that are set in
+        `workspace`, and in its `quotas`. At most 100 paths.
         """
 
     def __init__(
