@@ -49,6 +49,7 @@ READS = {
     "GroupService/ListGroups",
     "GroupService/ListGroupMembers",
     "RoleService/GetRole",
+    "RoleService/GetRoleBinding",
     "RoleService/ListRoles",
     "RoleService/ListRoleBindings",
     "TokenService/GetToken",
