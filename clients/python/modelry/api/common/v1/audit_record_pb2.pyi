@@ -70,8 +70,8 @@ class AuditRecord(_message.Message):
       6af2c6c65c92b198dcbfec8643d2b69f634a2a59c3d6ddb33dd191a5911c946c
 
     `body` is a JSON object (RFC 8785) with the members `action`, `actor`, `after_digest`, `before_digest`, `create_time`,
-    `credential_kind`, `peer_digest`, `reason_digest`, `resource_id`, `resource_name`, `resource_type`, `trace_id`,
-    `version_number` and `workspace`. Members that are empty are left out. Values are texts, or whole numbers below
+    `credential_id`, `credential_kind`, `peer_digest`, `reason_digest`, `resource_id`, `resource_name`, `resource_type`,
+    `trace_id`, `version_number` and `workspace`. Members that are empty are left out. Values are texts, or whole numbers below
     2^53. `create_time` is in UTC with milliseconds, such as `2026-11-26T10:00:00.000Z`. `credential_kind` is the name
     of the enum value without its prefix. The other fields of this message repeat the body, so that a reader need not
     parse it. New members may come within version 1: they are part of the stored text, so the rule above still holds.
@@ -110,6 +110,7 @@ class AuditRecord(_message.Message):
     DIGEST_VERSION_FIELD_NUMBER: _builtins.int
     PREVIOUS_DIGEST_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_ID_FIELD_NUMBER: _builtins.int
     chain: _builtins.str
     """What the chain is about, such as `models/<model_id>`."""
     sequence: _builtins.int
@@ -156,6 +157,12 @@ class AuditRecord(_message.Message):
     """The digest of the record before this one. Empty for the first."""
     digest: _builtins.str
     """The digest of this record: 64 hexadecimal characters."""
+    credential_id: _builtins.str
+    """Which credential acted: the id of an API token, the SHA-256 of a token of an OpenID Connect issuer or of the
+    bootstrap token, or the fingerprint (SHA-256) of a client certificate. It is no secret, gives no access and names
+    nobody, so all who may read the record see it, unlike `peer`. Empty without authentication, if a service acted by
+    itself, and in records of servers that did not write it yet.
+    """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When."""
@@ -187,10 +194,11 @@ class AuditRecord(_message.Message):
         digest_version: _builtins.int = ...,
         previous_digest: _builtins.str = ...,
         digest: _builtins.str = ...,
+        credential_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "after", b"after", "after_salt", b"after_salt", "before", b"before", "before_salt", b"before_salt", "body", b"body", "chain", b"chain", "create_time", b"create_time", "credential_kind", b"credential_kind", "digest", b"digest", "digest_version", b"digest_version", "peer", b"peer", "peer_salt", b"peer_salt", "previous_digest", b"previous_digest", "reason", b"reason", "reason_salt", b"reason_salt", "resource_id", b"resource_id", "resource_name", b"resource_name", "resource_type", b"resource_type", "sequence", b"sequence", "trace_id", b"trace_id", "version_number", b"version_number", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "after", b"after", "after_salt", b"after_salt", "before", b"before", "before_salt", b"before_salt", "body", b"body", "chain", b"chain", "create_time", b"create_time", "credential_id", b"credential_id", "credential_kind", b"credential_kind", "digest", b"digest", "digest_version", b"digest_version", "peer", b"peer", "peer_salt", b"peer_salt", "previous_digest", b"previous_digest", "reason", b"reason", "reason_salt", b"reason_salt", "resource_id", b"resource_id", "resource_name", b"resource_name", "resource_type", b"resource_type", "sequence", b"sequence", "trace_id", b"trace_id", "version_number", b"version_number", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
