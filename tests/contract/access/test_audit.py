@@ -109,6 +109,23 @@ def test_each_change_of_a_principal_and_of_its_tokens_is_written_down(world: Wor
     assert actions(world, "token", other.token_id) == ["token.created", "token.revoked"]
 
 
+def test_the_name_of_a_principal_stands_in_what_can_be_erased_only(world: World) -> None:
+    keeper = world.locked.somebody("admin")
+    person = world.principal(kind=api.PRINCIPAL_KIND_USER, name=unique("ada") + "@firm.example")
+    world.ask(api.CreateTokenRequest(principal_id=person.principal_id), keeper)
+    world.group(person.principal_id)
+    world.locked.bind(person.principal_id, "reader")
+    world.ask(api.RevokeTokensRequest(principal_id=person.principal_id))
+    world.ask(api.UpdatePrincipalRequest(principal=api.Principal(principal_id=person.principal_id, disabled=True)))
+
+    records = world.records()
+
+    assert not [each.action for each in records if person.name in each.body or keeper.name in each.body]
+    assert {each.resource_name for each in records if each.resource_type == "principal"} == {""}
+    created = world.records("principal", person.principal_id)[-1]
+    assert json.loads(created.after) == {"kind": "user", "name": person.name}
+
+
 def test_each_change_of_a_group_is_written_down(world: World) -> None:
     member = world.principal().principal_id
     name = world.group(member)

@@ -224,7 +224,6 @@ class Tokens:
                     "principal.tokens_revoked",
                     "principal",
                     principal_id,
-                    name=principal.name,
                     before={"not_before": principal.not_before},
                     after={"not_before": after.not_before, "revoked_count": len(revoked)},
                     forget=Changed(principal_id=principal_id),

@@ -76,8 +76,8 @@ class AuditRecord(_message.Message):
     of the enum value without its prefix. The other fields of this message repeat the body, so that a reader need not
     parse it. New members may come within version 1: they are part of the stored text, so the rule above still holds.
 
-    Texts that people write, and the address of the caller, may have to be erased. So the body holds only a digest of
-    each of `before`, `after`, `reason` and `peer`: the SHA-256 of the salt, a line feed and the text, in lower-case
+    Texts that people write, names of people, and the address of the caller may have to be erased. So they stand in
+    `before`, `after`, `reason` and `peer`, and the body holds only a digest of each of these: the SHA-256 of the salt, a line feed and the text, in lower-case
     hexadecimal. For example, `reason_digest` is the SHA-256 of `reason_salt + "\\n" + reason`. A salt is
     exactly 64 lower-case hexadecimal characters. A verifier refuses any other salt, because otherwise the beginning of
     the text could be moved into the salt without a change of the digest. If a text was erased, the text and its salt are
@@ -122,13 +122,17 @@ class AuditRecord(_message.Message):
     resource_id: _builtins.str
     """The id of the changed thing."""
     resource_name: _builtins.str
-    """The name that the thing, or the model of a version, had at that time."""
+    """The name that the thing, or the model of a version, had at that time. Empty for a principal: it may be the name of a
+    person. `after` of its creation has it, and PrincipalService knows it by `resource_id`.
+    """
     version_number: _builtins.int
     """The number of the version, if a version was changed; else 0."""
     action: _builtins.str
     """What was done, such as `version.promoted` or `alias.set`."""
     actor: _builtins.str
-    """Who did it: the id of the caller. It stays in the chain for ever, so it should be no e-mail address."""
+    """Who did it: the id of the principal. Without authentication, the name that the client claims: it stays in the chain
+    for ever, so it should be no e-mail address.
+    """
     credential_kind: Global___CredentialKind.ValueType
     """How the actor proved who it is."""
     before: _builtins.str
