@@ -263,6 +263,20 @@ def test_who_has_no_role_is_not_told_to_create_a_workspace(grace: Shell) -> None
         assert "workspace create" not in answer.stderr
 
 
+def test_tokens_name_who_made_them(installation: Installation, grace: Shell, name: str) -> None:
+    own = grace.read("token", "create")
+    first = grace.read("whoami")["token"]
+
+    got = grace.run("token", "get", first["token_id"]).stdout
+    listed = grace.run("token", "list", COLUMNS="200").stdout
+
+    admin, me = (shell.read("whoami")["principal"]["principal_id"] for shell in (installation.admin, grace))
+    assert (first["creator_id"], own["creator_id"]) == (admin, me)
+    assert re.search(rf"principal +{name}\ncreator +root\n", got)
+    assert re.search(rf"{own['token_id']} .* {name}\n", listed)
+    assert re.search(rf"{first['token_id']} .* root\n", listed)
+
+
 def test_audit_records_name_who_did_it(installation: Installation, grace: Shell, name: str) -> None:
     admin, place = installation.admin, ("--workspace", name)
     admin.read("workspace", "create", name)
