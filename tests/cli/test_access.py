@@ -271,6 +271,7 @@ def test_the_changes_in_access_are_listed_and_verified(modelry: Modelry, read: R
     verified = modelry("audit", "verify", "--access")
 
     assert found[0]["after"] == {"disabled": True}
+    assert [(each["resource_name"], each["principal_name"]) for each in found] == [("", ada)] * len(found)
     assert "disabled: False -> True" in drawn.out
     assert f"principal {ada}" in drawn.out
     assert (verified.code, "all intact" in verified.out) == (0, True)

@@ -263,6 +263,20 @@ def test_who_has_no_role_is_not_told_to_create_a_workspace(grace: Shell) -> None
         assert "workspace create" not in answer.stderr
 
 
+def test_tokens_name_who_made_them(installation: Installation, grace: Shell, name: str) -> None:
+    own = grace.read("token", "create")
+    first = grace.read("whoami")["token"]
+
+    got = grace.run("token", "get", first["token_id"]).stdout
+    listed = grace.run("token", "list", COLUMNS="200").stdout
+
+    admin, me = (shell.read("whoami")["principal"]["principal_id"] for shell in (installation.admin, grace))
+    assert (first["creator_id"], own["creator_id"]) == (admin, me)
+    assert re.search(rf"principal +{name}\ncreator +root\n", got)
+    assert re.search(rf"{own['token_id']} .* {name}\n", listed)
+    assert re.search(rf"{first['token_id']} .* root\n", listed)
+
+
 def test_audit_records_name_who_did_it(installation: Installation, grace: Shell, name: str) -> None:
     admin, place = installation.admin, ("--workspace", name)
     admin.read("workspace", "create", name)
@@ -277,13 +291,18 @@ def test_audit_records_name_who_did_it(installation: Installation, grace: Shell,
     tokens = admin.run("audit", "list", "--access", "--kind", "token", "--of", token_id)
     seen_by_grace = grace.run("audit", "list", "delays", *place)
     (record,) = grace.read("audit", "list", "delays", *place)
+    of_token = admin.read("audit", "list", "--access", "--kind", "token", "--of", token_id)
+    of_binding = admin.read("audit", "list", "--access", "--kind", "role_binding", "--limit", "1")
 
-    assert re.search(r"root +principal\.created +principal ", seen_by_admin.stdout)
+    assert re.search(rf"root +principal\.created +principal {name} +kind=user", seen_by_admin.stdout)
     assert re.search(rf"root +role_binding\.created +role binding reader of {name}, model delays \(", bindings.stdout)
     assert re.search(rf"{name} +token\.created +token {token_id} of {name}\n", tokens.stdout)
     assert re.search(rf"{name} +token\.rotated .*expire_time: \d{{4}}-\d\d-\d\d [\d:]+ -> \d{{4}}-", tokens.stdout)
     assert re.search(r"root +model\.created", seen_by_grace.stdout)
     assert (record["actor"], record["actor_name"]) == (root_id, "root")
+    assert [each["principal_name"] for each in of_token] == ["", name]
+    assert [each["principal_name"] for each in of_binding] == [name]
+    assert grace.read("whoami")["token"]["token_id"] in {each["credential_id"] for each in of_token}
 
 
 def test_places_have_the_names_of_experiments_and_models(installation: Installation, grace: Shell, name: str) -> None:

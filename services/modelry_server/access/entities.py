@@ -94,7 +94,8 @@ class Member:
 class Token:
     """An API token, without its text. `workspaces` and `role_cap` are empty if it has no such cap.
 
-    `lifetime_ms` is how long it may live from a rotation on that is made by means of the token itself.
+    `lifetime_ms` is how long it may live from a rotation on that is made by means of the token itself. `creator_id` is
+    empty if no principal made it.
     """
 
     token_id: str
@@ -106,6 +107,7 @@ class Token:
     lifetime_ms: int
     role_cap: str = ""
     workspaces: Sequence[str] = ()
+    creator_id: str = ""
     last_use_time: int | None = None
     revoke_time: int | None = None
 

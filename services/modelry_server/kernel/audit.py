@@ -88,6 +88,7 @@ class End:
                 **what,
                 "actor": by.key,
                 "create_time": _time(now),
+                "credential_id": "" if by.identity is None else by.identity.credential_id,
                 "credential_kind": by.credential.name,
                 "trace_id": by.trace_id,
                 **{f"{name}_digest": committed(salts[name], text) for name, text in texts.items()},

@@ -10,6 +10,7 @@ import pytest
 
 from modelry.api.access import v1 as api
 from modelry.api.common import v1 as common
+from modelry.api.registry import v1 as registry
 from modelry_server.kernel import audit
 from tests.contract.access.conftest import World, masked, unique
 from tests.parts.locked import bearing
@@ -61,11 +62,32 @@ def test_a_record_says_who_did_what_when_and_how(world: World) -> None:
 
     assert (created.action, updated.action) == ("group.created", "group.updated")
     assert created.actor == keeper.principal_id
-    assert created.credential_kind == common.CREDENTIAL_KIND_API_TOKEN
+    assert (created.credential_kind, created.credential_id) == (common.CREDENTIAL_KIND_API_TOKEN, keeper.token_id)
     assert (updated.resource_type, updated.resource_id, updated.resource_name) == ("group", made.name, made.name)
     assert (json.loads(updated.before), json.loads(updated.after)) == ({"description": "Old."}, {"description": "New."})
     assert updated.create_time.ToMilliseconds() >= created.create_time.ToMilliseconds() > 1_700_000_000_000
     assert updated.peer
+
+
+def test_readers_of_a_model_see_which_token_changed_it(world: World) -> None:
+    here = api.Place(workspace=world.locked.workspace())
+    writer, reader = world.locked.somebody("writer", here), world.locked.somebody("reader", here)
+    second = world.locked.token_of(writer.principal_id)
+    name = unique("model")
+    world.ask(registry.CreateModelRequest(workspace=here.workspace, name=name), writer)
+    tags = registry.SetModelTagsRequest(workspace=here.workspace, model_name=name, tags={"k": "v"})
+    world.ask(tags, second)
+
+    records = world.pages(
+        registry.ListAuditRecordsRequest(workspace=here.workspace, model_name=name), "records", reader
+    )
+
+    assert [each.actor for each in records] == [writer.principal_id] * 2
+    assert [each.credential_id for each in records] == [second.token_id, writer.token_id]
+    assert [json.loads(each.body)["credential_id"] for each in records] == [second.token_id, writer.token_id]
+    assert world.refused(api.GetTokenRequest(token_id=second.token_id), reader).reason == "TOKEN_NOT_FOUND"
+    chain = [as_stored(each) for each in records[::-1]]
+    assert audit.first_fault(chain[0].chain, chain) is None
 
 
 def test_each_change_of_a_principal_and_of_its_tokens_is_written_down(world: World) -> None:
@@ -85,6 +107,23 @@ def test_each_change_of_a_principal_and_of_its_tokens_is_written_down(world: Wor
     ]
     assert actions(world, "token", token.token_id) == ["token.created", "token.rotated", "token.revoked"]
     assert actions(world, "token", other.token_id) == ["token.created", "token.revoked"]
+
+
+def test_the_name_of_a_principal_stands_in_what_can_be_erased_only(world: World) -> None:
+    keeper = world.locked.somebody("admin")
+    person = world.principal(kind=api.PRINCIPAL_KIND_USER, name=unique("ada") + "@firm.example")
+    world.ask(api.CreateTokenRequest(principal_id=person.principal_id), keeper)
+    world.group(person.principal_id)
+    world.locked.bind(person.principal_id, "reader")
+    world.ask(api.RevokeTokensRequest(principal_id=person.principal_id))
+    world.ask(api.UpdatePrincipalRequest(principal=api.Principal(principal_id=person.principal_id, disabled=True)))
+
+    records = world.records()
+
+    assert not [each.action for each in records if person.name in each.body or keeper.name in each.body]
+    assert {each.resource_name for each in records if each.resource_type == "principal"} == {""}
+    created = world.records("principal", person.principal_id)[-1]
+    assert json.loads(created.after) == {"kind": "user", "name": person.name}
 
 
 def test_each_change_of_a_group_is_written_down(world: World) -> None:

@@ -409,6 +409,7 @@ def test_the_bootstrap_token_makes_one_administrator_and_does_nothing_else(tmp_p
         assert "can do nothing else" in other.message
         assert (made.principal.name, made.principal.display_name, made.principal.kind) == ("root", "The root", USER)
         assert (found.principal, found.token.token_id) == (made.principal, made.token.token_id)
+        assert made.token.creator_id == ""
         assert [(each.place, list(each.roles)) for each in found.grants] == [(api.Place(everywhere=True), ["admin"])]
         assert (again.code, again.reason) == ("UNAUTHENTICATED", "CREDENTIAL_INVALID")
         assert not (tmp_path / BOOTSTRAP).exists()

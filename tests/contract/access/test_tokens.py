@@ -159,6 +159,24 @@ def test_a_capped_token_makes_none_that_may_do_more(world: World) -> None:
     assert world.ask(api.CreateTokenRequest(**{**mine, "role_cap": "reader"}), me).secret
 
 
+def test_a_token_says_who_made_it_whoever_rotates_or_revokes_it(world: World) -> None:
+    owner = world.locked.somebody()
+    job = world.owned(owner)
+    own, by_owner = api.CreateTokenRequest(), api.CreateTokenRequest(principal_id=job)
+
+    made = [world.ask(own, owner).token, world.ask(by_owner, owner).token, world.ask(by_owner).token]
+    by_others = [
+        world.ask(api.RotateTokenRequest(token_id=made[1].token_id)).token,
+        world.ask(api.RevokeTokenRequest(token_id=made[2].token_id), owner).token,
+    ]
+
+    assert [each.creator_id for each in made] == [owner.principal_id, owner.principal_id, world.admin.principal_id]
+    assert [each.creator_id for each in by_others] == [owner.principal_id, world.admin.principal_id]
+    listed = world.ask(api.ListTokensRequest(principal_id=job, with_ended=True), owner).tokens
+    assert {each.token_id: each.creator_id for each in listed} == {each.token_id: each.creator_id for each in by_others}
+    assert world.ask(api.GetTokenRequest(token_id=made[0].token_id), owner).token.creator_id == owner.principal_id
+
+
 def test_the_owner_of_a_service_account_makes_its_tokens_and_others_do_not(world: World) -> None:
     owner, other = world.locked.somebody(), world.locked.somebody()
     job = world.owned(owner, "admin")

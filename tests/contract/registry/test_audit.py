@@ -45,7 +45,16 @@ def assert_repeats_its_body(record: common.AuditRecord) -> None:
     texts = ("before", "after", "reason", "peer")
     digests = {f"{name}_digest" for name in texts}
     repeated = {
-        *("action", "actor", "resource_id", "resource_name", "resource_type", "trace_id", "version_number"),
+        *(
+            "action",
+            "actor",
+            "credential_id",
+            "resource_id",
+            "resource_name",
+            "resource_type",
+            "trace_id",
+            "version_number",
+        ),
         "workspace",
     }
     assert set(body) <= repeated | digests | {"create_time", "credential_kind"}

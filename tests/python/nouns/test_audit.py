@@ -158,6 +158,10 @@ def unknown_credential(record: common.AuditRecord) -> None:
     record.credential_kind = 99  # type: ignore[assignment]
 
 
+def another_credential(record: common.AuditRecord) -> None:
+    record.credential_id = "0" * 32
+
+
 def deep_body(record: common.AuditRecord) -> None:
     record.body = "[" * 100_000
 
@@ -182,6 +186,7 @@ def body_with_a_member_of_another_type(record: common.AuditRecord) -> None:
         (no_time, "shows another create_time than the digest covers"),
         (no_credential, "shows another credential_kind than the digest covers"),
         (unknown_credential, "shows another credential_kind than the digest covers"),
+        (another_credential, "shows another credential_id than the digest covers"),
         (deep_body, "has a body that is not JSON"),
         (body_with_a_member_twice, "has a body with the member 'actor' twice"),
         (body_that_is_a_list, "has a body that is not a JSON object"),

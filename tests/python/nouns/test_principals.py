@@ -139,7 +139,7 @@ def test_who_calls_is_told_with_groups_token_and_grants() -> None:
     answer = access.WhoAmIResponse(
         principal=access.Principal(principal_id=SOMEBODY, kind=access.PRINCIPAL_KIND_USER, name="ada"),
         authenticated=True,
-        token=access.Token(token_id="t1", hint="wxyz"),
+        token=access.Token(token_id="t1", hint="wxyz", creator_id=SOMEBODY),
         groups=["team"],
         grants=[access.Grant(place=access.Place(workspace="w"), roles=["reader"], permissions=["runs.read"])],
     )
@@ -150,7 +150,7 @@ def test_who_calls_is_told_with_groups_token_and_grants() -> None:
     assert server.requests[0].workspace == "w"
     assert (found.principal.name, found.principal.kind, found.authenticated) == ("ada", "USER", True)
     assert found.token is not None
-    assert (found.token.hint, found.groups) == ("wxyz", ("team",))
+    assert (found.token.hint, found.token.creator_id, found.groups) == ("wxyz", SOMEBODY, ("team",))
     (grant,) = found.grants
     assert (grant.place.workspace, grant.roles, grant.permissions) == ("w", ("reader",), ("runs.read",))
 

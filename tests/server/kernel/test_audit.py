@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from modelry_server.kernel.audit import ERASABLE, End, Fault, Record, body_of, digest_of, first_fault
-from modelry_server.kernel.caller import Caller, Credential
+from modelry_server.kernel.caller import Caller, Credential, Identity
 
 ADA = Caller("ada", "0af7651916cd43dd8448eb211c80319c", peer="ipv4:127.0.0.1:4711", credential=Credential.SERVICE)
 CHAIN = "things/1"
@@ -73,6 +73,25 @@ def test_the_body_says_who_did_what_and_when_and_leaves_out_what_is_empty() -> N
         "trace_id": "0af7651916cd43dd8448eb211c80319c",
     }
     assert record.members() == json.loads(record.body)
+
+
+def test_the_body_says_which_credential_acted() -> None:
+    identity = Identity("p1", "ada", Credential.API_TOKEN, "t1")
+
+    (record,) = chain("why", by=replace(ADA, credential=Credential.API_TOKEN, identity=identity))
+
+    said = {name: record.members()[name] for name in ("actor", "credential_kind", "credential_id")}
+    assert said == {"actor": "p1", "credential_kind": "API_TOKEN", "credential_id": "t1"}
+
+
+def test_records_from_before_the_credential_was_written_down_are_no_fault() -> None:
+    known = replace(ADA, identity=Identity("p1", "ada", Credential.API_TOKEN, "t1"))
+    (before,) = chain("a")
+
+    after, _ = End(CHAIN, before.sequence, before.digest).append(WHAT, by=known, reason="b", now=NOW)
+
+    assert ("credential_id" in before.members(), "credential_id" in after.members()) == (False, True)
+    assert first_fault(CHAIN, [before, after]) is None
 
 
 def test_each_text_is_committed_to_with_a_salt_of_its_own_each_time() -> None:

@@ -63,7 +63,8 @@ def list_records(
     found = audit.list_access(kind, of) if access else audit.list(model, number, model_id=model_id)
 
     def document(record: AuditRecord) -> dict[str, object]:
-        return {**fields_of(record), "actor_name": _actor_name(names, record)}
+        found = {**fields_of(record), "actor_name": _actor_name(names, record)}
+        return {**found, "principal_name": _principal_name(names, record)} if access else found
 
     session.show_all(found, columns, limit=limit, nothing="No records.", document=document)
 
@@ -103,18 +104,37 @@ def _thing(names: Names, record: AuditRecord) -> str:
     """What was changed. Of a token also whose it is, and of a binding who has the role by it, and where."""
     from modelry.types import Place
 
-    thing = f"{record.resource_type.replace('_', ' ')} {record.resource_name or record.resource_id}"
-    state = {key: value for key, value in (record.after or record.before).items() if isinstance(value, str)}
+    kind, state = record.resource_type.replace("_", " "), _texts_of(record)
+    principal_name = _principal_name(names, record)
+    if record.resource_type == "principal":
+        return f"{kind} {principal_name or record.resource_id}"
+    thing = f"{kind} {record.resource_name or record.resource_id}"
     if record.resource_type not in ("token", "role_binding"):
         return thing
     if principal_id := state.get("principal_id"):
-        thing += f" of {names.of(principal_id)}"
+        thing += f" of {principal_name or principal_id}"
     elif group := state.get("group"):
         thing += f" of group {group}"
     if record.resource_type == "token" or not state:
         return thing
     place = Place(*(state.get(key, "") for key in ("workspace", "experiment_id", "model_id")))
     return f"{thing}, {names.place(place)}"
+
+
+def _principal_name(names: Names, record: AuditRecord) -> str:
+    """The name of the principal that was changed, or that has the token or the binding. Empty if it can't be read.
+
+    Only the creation of a principal has its name. Other records have ids, because names of people may be erased.
+    """
+    state = _texts_of(record)
+    if record.resource_type == "principal":
+        return state.get("name") or names.known(record.resource_id)
+    return names.known(state.get("principal_id", ""))
+
+
+def _texts_of(record: AuditRecord) -> dict[str, str]:
+    """What a record says in texts of the thing that was changed."""
+    return {key: value for key, value in (record.after or record.before).items() if isinstance(value, str)}
 
 
 def _reason(record: AuditRecord) -> str:
@@ -127,7 +147,9 @@ def _change(record: AuditRecord) -> str:
     if "before" in record.erased or "after" in record.erased:
         return _ERASED
     if not before or not after:
-        state = after or before
+        state = dict(after or before)
+        if record.resource_type == "principal":
+            state.pop("name", None)  # the thing has it
         return said(state) if len(state) <= 2 else ""
     keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
     return ", ".join(f"{key}: {_value(key, before)} -> {_value(key, after)}" for key in keys)

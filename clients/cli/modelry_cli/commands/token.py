@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from modelry_cli.names import Names
 from modelry_cli.options import Limit, Yes, agreed
 from modelry_cli.session import Session, asks, fields_of
 from modelry_cli.terminal import output
@@ -55,6 +56,7 @@ def list_tokens(
     limit: Limit = None,
 ) -> None:
     """Lists tokens, the newest first, without their secrets."""
+    names = Names(session)
     columns: list[Column[Token]] = [
         Column("ID", lambda token: token.token_id, whole=True),
         Column("ENDS WITH", lambda token: token.hint),
@@ -64,6 +66,7 @@ def list_tokens(
         Column("EXPIRES", lambda token: f"{token.expire_time:%Y-%m-%d}" if token.expire_time else ""),
         Column("LAST USE", lambda token: token.last_use_time or "never", spare=1),
         Column("REVOKED", lambda token: token.revoke_time, spare=3),
+        Column("BY", lambda token: names.of(token.creator_id), spare=4),
     ]
     found = session.client.tokens.list(user, with_ended=ended)
     session.show_all(found, columns, limit=limit, nothing="No tokens.")
@@ -72,7 +75,9 @@ def list_tokens(
 @asks(app, "get")
 def get_token(session: Session, token_id: TokenId) -> None:
     """Shows a token, without its secret."""
-    session.show(session.client.tokens.get(token_id))
+    token, names = session.client.tokens.get(token_id), Names(session)
+    people = {"principal": names.of(token.principal_id), "creator": names.of(token.creator_id)}
+    session.show(token, {**fields_of(token), **people})
 
 
 @asks(app, "create")

@@ -20,7 +20,7 @@ class Change:
     """What was done to which thing. `before` and `after` are the changed parts of it.
 
     `forget` is what others keep in memory and must forget, and so is each of `forget_also`. `name` is what people call
-    the thing.
+    the thing, and can't be erased. So a principal has none here: its name stands in `after` of its creation.
     """
 
     action: str

@@ -198,7 +198,6 @@ class Principals:
                     "principal.updated",
                     "principal",
                     principal_id,
-                    name=after.name,
                     before=shown_before,
                     after=shown_after,
                     forget=Changed(principal_id=principal_id),
@@ -266,13 +265,13 @@ def add(tx: Transaction, draft: Draft, now: int) -> Principal:
         if draft.issuer and (known := store.by_external_id(tx, draft.issuer, draft.external_id)) is not None:
             raise PrincipalExists(known.name, draft.issuer, draft.external_id)
         raise PrincipalExists(draft.name)
-    after: dict[str, journal.Value] = {"kind": principal.kind.name.lower()}
+    after: dict[str, journal.Value] = {"kind": principal.kind.name.lower(), "name": principal.name}
     after |= {
         name: value
         for name in ("display_name", "issuer", "external_id", "owner_id")
         if (value := getattr(principal, name))
     }
-    change = journal.Change("principal.created", "principal", principal.principal_id, name=principal.name, after=after)
+    change = journal.Change("principal.created", "principal", principal.principal_id, after=after)
     journal.write(tx, change, now=now)
     return principal
 

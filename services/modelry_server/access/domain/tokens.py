@@ -224,7 +224,6 @@ class Tokens:
                     "principal.tokens_revoked",
                     "principal",
                     principal_id,
-                    name=principal.name,
                     before={"not_before": principal.not_before},
                     after={"not_before": after.not_before, "revoked_count": len(revoked)},
                     forget=Changed(principal_id=principal_id),
@@ -314,6 +313,7 @@ def issue(tx: Transaction, principal_id: str, draft: Draft, text: str, now: int)
         end - now if draft.lifetime_ms is None else draft.lifetime_ms,
         role_cap=draft.role_cap,
         workspaces=tuple(draft.workspaces),
+        creator_id=sight.own_id(),
     )
     store.add(tx, token, digest_of(text))
     after: dict[str, journal.Value] = {

@@ -85,6 +85,7 @@ tokens = sa.Table(
     sa.Column("hint", sa.Text, nullable=False),
     sa.Column("role_cap", _Name, nullable=False),
     sa.Column("workspaces", sa.Text, nullable=False),
+    sa.Column("creator_id", _Id, nullable=False),
     sa.Column("create_time", sa.BigInteger, nullable=False),
     sa.Column("expire_time", sa.BigInteger, nullable=False),
     sa.Column("lifetime_ms", sa.BigInteger, nullable=False),

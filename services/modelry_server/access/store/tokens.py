@@ -12,7 +12,7 @@ from modelry_server.kernel.sql.statements import Transaction
 
 _SHOWN = (
     *("token_id", "principal_id", "description", "hint", "create_time", "expire_time", "lifetime_ms"),
-    *("role_cap", "last_use_time", "revoke_time"),
+    *("role_cap", "creator_id", "last_use_time", "revoke_time"),
 )
 
 

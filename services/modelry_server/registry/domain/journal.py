@@ -39,7 +39,7 @@ def write(tx: Transaction, model: Model, changes: Sequence[Change], *, reason: s
 
 
 def _members(model: Model, change: Change) -> dict[str, str | int]:
-    """What the body of an audit record says of a change: names, ids and numbers only, because it is never erased."""
+    """What the body of an audit record says of a change: ids, numbers and names of models. It is never erased."""
     return {
         "action": change.action,
         "workspace": model.workspace,

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from modelry_server.access.domain.audit import TYPES
+from modelry_server.access.domain.principals import Draft
+from modelry_server.access.entities import PrincipalKind
 from modelry_server.kernel.access import Place
 from modelry_server.kernel.audit import first_fault
 from modelry_server.kernel.errors import FieldInvalid, PermissionMissing
@@ -50,7 +55,37 @@ def test_a_page_has_the_newest_first_and_what_was_asked_for(installation: Instal
     assert [each.item for each in every] == installation.records()[::-1]
     kinds = [each.item.members()["resource_type"] for each in (*first, *second)]
     assert kinds == ["token"] * 4
-    assert [each.item.members()["resource_name"] for each in of_ada] == ["ada"]
+    assert [each.item.members()["resource_id"] for each in of_ada] == [ada.principal_id]
+
+
+def test_names_of_people_stand_only_in_what_can_be_erased(installation: Installation) -> None:
+    draft = Draft(PrincipalKind.USER, "ada@firm.example", "Ada L.", "https://idp.example", "sub-of-ada")
+    ada = installation.anybody.principals.create(draft, ONCE)
+    boss = installation.token(installation.principal("boss@firm.example", "admin"))[1]
+    with installation.by(boss, Permission.PRINCIPALS_WRITE):
+        installation.principals.update(ada.principal_id, "", lambda: {"display_name": "Ada", "disabled": True})
+    with installation.by(boss, Permission.TOKENS_REVOKE):
+        installation.tokens.revoke_all(ada.principal_id)
+
+    records = installation.records()
+
+    of_ada = [each for each in records if each.members()["resource_id"] == ada.principal_id]
+    assert [each.members()["action"] for each in of_ada] == [
+        "principal.created",
+        "principal.updated",
+        "principal.tokens_revoked",
+    ]
+    assert json.loads(of_ada[0].after) == {
+        "kind": "user",
+        "name": "ada@firm.example",
+        "display_name": "Ada L.",
+        "issuer": "https://idp.example",
+        "external_id": "sub-of-ada",
+    }
+    bodies = "".join(each.body for each in records)
+    assert not [each for each in ("@", "Ada", "boss", "sub-of-ada", "idp") if each in bodies]
+    erased = [replace(each, before="", before_salt="", after="", after_salt="") for each in records]
+    assert first_fault("access", erased) is None
 
 
 def test_what_is_no_kind_of_thing_is_refused(installation: Installation, auditor: str) -> None:

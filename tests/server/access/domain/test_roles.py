@@ -176,6 +176,7 @@ def test_a_role_that_caps_a_token_that_can_be_used_stays(rules: Rules, ann: str)
         "hint": "",
         "role_cap": "clerk",
         "workspaces": "[]",
+        "creator_id": "",
         "create_time": now,
         "lifetime_ms": 10,
     }

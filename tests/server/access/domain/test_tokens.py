@@ -227,6 +227,7 @@ def test_the_owner_of_a_service_account_makes_rotates_and_revokes_its_tokens(ins
         found = installation.tokens.page(robot.principal_id, with_ended=True, after=None, limit=9)
 
     assert rotated.principal_id == robot.principal_id
+    assert {each.creator_id for each in (token, rotated, revoked)} == {ada.principal_id}
     assert [each.item for each in found] == [replace(revoked)]
     assert not accepts(installation, secret)
     assert not accepts(installation, fresh)

@@ -67,6 +67,7 @@ def test_the_bootstrap_token_makes_the_first_administrator(
 
     assert who.principal == made.principal
     assert who.token == made.token
+    assert who.token.creator_id == ""
     assert who.authenticated
     assert [(each.place.workspace, list(each.roles)) for each in who.grants] == [("", ["admin"])]
     assert set(who.grants[0].permissions) == set(Permission)
@@ -122,7 +123,8 @@ def test_principals_are_made_changed_and_listed_page_by_page(
 
 
 def test_a_token_goes_through_its_life(installation: Installation, tokens: TokenService) -> None:
-    _, text = installation.token(installation.principal("ada", "admin"))
+    ada = installation.principal("ada", "admin")
+    _, text = installation.token(ada)
     request = api.CreateTokenRequest(description="job", role_cap="reader", workspaces=["risk"])
     request.expire_time.FromMilliseconds(installation.clock.now() + 60_000)
 
@@ -136,7 +138,7 @@ def test_a_token_goes_through_its_life(installation: Installation, tokens: Token
 
     token = made.token
     assert (token.description, token.role_cap, list(token.workspaces)) == ("job", "reader", ["risk"])
-    assert token.expire_time == request.expire_time
+    assert (token.expire_time, token.creator_id) == (request.expire_time, ada.principal_id)
     assert not token.HasField("last_use_time")
     assert not token.HasField("revoke_time")
     assert rotated.secret != made.secret

@@ -27,9 +27,11 @@ class AuditRecord:
     `before_text` and `after_text` are the JSON texts of `before` and `after`. The body has a salted digest of each of
     them, of `reason` and of `peer`; a text that was erased is empty, and so is its salt.
     `sequence` counts from 1 without gaps within `chain`. `version_number` is 0 if the model itself was changed.
+    `resource_name` is empty for a principal, since its name may have to be erased: `after` of its creation has it.
     `erased` names the texts that were erased.
-    `credential_kind` says how the actor proved who it is, such as NONE or API_TOKEN. `digest` covers `body` and the
-    digest before it; `Audit.verify` recomputes it.
+    `credential_kind` says how the actor proved who it is, such as NONE or API_TOKEN, and `credential_id` by which
+    credential: the id of an API token, or a digest of another credential. `digest` covers `body` and the digest before
+    it; `Audit.verify` recomputes it.
     """
 
     chain: str
@@ -42,6 +44,7 @@ class AuditRecord:
     action: str
     actor: str
     credential_kind: str
+    credential_id: str
     create_time: datetime | None
     before: Mapping[str, Any]
     before_text: str
@@ -170,6 +173,7 @@ def _record_of(message: common.AuditRecord) -> AuditRecord:
         action=message.action,
         actor=message.actor,
         credential_kind=name_of(common.CredentialKind, message.credential_kind),
+        credential_id=message.credential_id,
         create_time=time_of(message, "create_time"),
         before=_state_of(message, "before"),
         before_text=message.before,

@@ -21,7 +21,8 @@ class Token:
     """An API token as it was when it was read, without its secret.
 
     `hint` has the last 4 characters of the secret, by which a person recognises it. `role_cap` is the role that the
-    token can't exceed, and `workspaces` the only ones that it can be used in; empty: no such limit.
+    token can't exceed, and `workspaces` the only ones that it can be used in; empty: no such limit. `creator_id` is the
+    principal that made it; empty if the bootstrap token did, or without authentication.
     """
 
     token_id: str
@@ -30,6 +31,7 @@ class Token:
     hint: str
     role_cap: str
     workspaces: tuple[str, ...]
+    creator_id: str
     create_time: datetime | None
     expire_time: datetime | None
     last_use_time: datetime | None
@@ -161,6 +163,7 @@ def _fields(message: access.Token) -> dict[str, Any]:
         "hint": message.hint,
         "role_cap": message.role_cap,
         "workspaces": tuple(message.workspaces),
+        "creator_id": message.creator_id,
         "create_time": time_of(message, "create_time"),
         "expire_time": time_of(message, "expire_time"),
         "last_use_time": time_of(message, "last_use_time"),

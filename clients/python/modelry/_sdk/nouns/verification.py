@@ -24,6 +24,7 @@ _REPEATED = (
     "version_number",
     "action",
     "actor",
+    "credential_id",
     "trace_id",
 )
 """The fields of a record that repeat a member of its body as it is."""

@@ -86,6 +86,7 @@ def _create_tokens() -> None:
         sa.Column("hint", sa.Text, nullable=False),
         sa.Column("role_cap", _NAME, nullable=False),
         sa.Column("workspaces", sa.Text, nullable=False),
+        sa.Column("creator_id", _ID, nullable=False),
         sa.Column("create_time", sa.BigInteger, nullable=False),
         sa.Column("expire_time", sa.BigInteger, nullable=False),
         sa.Column("lifetime_ms", sa.BigInteger, nullable=False),

@@ -70,14 +70,14 @@ class AuditRecord(_message.Message):
       6af2c6c65c92b198dcbfec8643d2b69f634a2a59c3d6ddb33dd191a5911c946c
 
     `body` is a JSON object (RFC 8785) with the members `action`, `actor`, `after_digest`, `before_digest`, `create_time`,
-    `credential_kind`, `peer_digest`, `reason_digest`, `resource_id`, `resource_name`, `resource_type`, `trace_id`,
-    `version_number` and `workspace`. Members that are empty are left out. Values are texts, or whole numbers below
+    `credential_id`, `credential_kind`, `peer_digest`, `reason_digest`, `resource_id`, `resource_name`, `resource_type`,
+    `trace_id`, `version_number` and `workspace`. Members that are empty are left out. Values are texts, or whole numbers below
     2^53. `create_time` is in UTC with milliseconds, such as `2026-11-26T10:00:00.000Z`. `credential_kind` is the name
     of the enum value without its prefix. The other fields of this message repeat the body, so that a reader need not
     parse it. New members may come within version 1: they are part of the stored text, so the rule above still holds.
 
-    Texts that people write, and the address of the caller, may have to be erased. So the body holds only a digest of
-    each of `before`, `after`, `reason` and `peer`: the SHA-256 of the salt, a line feed and the text, in lower-case
+    Texts that people write, names of people, and the address of the caller may have to be erased. So they stand in
+    `before`, `after`, `reason` and `peer`, and the body holds only a digest of each of these: the SHA-256 of the salt, a line feed and the text, in lower-case
     hexadecimal. For example, `reason_digest` is the SHA-256 of `reason_salt + "\\n" + reason`. A salt is
     exactly 64 lower-case hexadecimal characters. A verifier refuses any other salt, because otherwise the beginning of
     the text could be moved into the salt without a change of the digest. If a text was erased, the text and its salt are
@@ -110,6 +110,7 @@ class AuditRecord(_message.Message):
     DIGEST_VERSION_FIELD_NUMBER: _builtins.int
     PREVIOUS_DIGEST_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_ID_FIELD_NUMBER: _builtins.int
     chain: _builtins.str
     """What the chain is about, such as `models/<model_id>`."""
     sequence: _builtins.int
@@ -121,13 +122,17 @@ class AuditRecord(_message.Message):
     resource_id: _builtins.str
     """The id of the changed thing."""
     resource_name: _builtins.str
-    """The name that the thing, or the model of a version, had at that time."""
+    """The name that the thing, or the model of a version, had at that time. Empty for a principal: it may be the name of a
+    person. `after` of its creation has it, and PrincipalService knows it by `resource_id`.
+    """
     version_number: _builtins.int
     """The number of the version, if a version was changed; else 0."""
     action: _builtins.str
     """What was done, such as `version.promoted` or `alias.set`."""
     actor: _builtins.str
-    """Who did it: the id of the caller. It stays in the chain for ever, so it should be no e-mail address."""
+    """Who did it: the id of the principal. Without authentication, the name that the client claims: it stays in the chain
+    for ever, so it should be no e-mail address.
+    """
     credential_kind: Global___CredentialKind.ValueType
     """How the actor proved who it is."""
     before: _builtins.str
@@ -156,6 +161,12 @@ class AuditRecord(_message.Message):
     """The digest of the record before this one. Empty for the first."""
     digest: _builtins.str
     """The digest of this record: 64 hexadecimal characters."""
+    credential_id: _builtins.str
+    """Which credential acted: the id of an API token, the SHA-256 of a token of an OpenID Connect issuer or of the
+    bootstrap token, or the fingerprint (SHA-256) of a client certificate. It is no secret, gives no access and names
+    nobody, so all who may read the record see it, unlike `peer`. Empty without authentication, if a service acted by
+    itself, and in records of servers that did not write it yet.
+    """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When."""
@@ -187,10 +198,11 @@ class AuditRecord(_message.Message):
         digest_version: _builtins.int = ...,
         previous_digest: _builtins.str = ...,
         digest: _builtins.str = ...,
+        credential_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "after", b"after", "after_salt", b"after_salt", "before", b"before", "before_salt", b"before_salt", "body", b"body", "chain", b"chain", "create_time", b"create_time", "credential_kind", b"credential_kind", "digest", b"digest", "digest_version", b"digest_version", "peer", b"peer", "peer_salt", b"peer_salt", "previous_digest", b"previous_digest", "reason", b"reason", "reason_salt", b"reason_salt", "resource_id", b"resource_id", "resource_name", b"resource_name", "resource_type", b"resource_type", "sequence", b"sequence", "trace_id", b"trace_id", "version_number", b"version_number", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "after", b"after", "after_salt", b"after_salt", "before", b"before", "before_salt", b"before_salt", "body", b"body", "chain", b"chain", "create_time", b"create_time", "credential_id", b"credential_id", "credential_kind", b"credential_kind", "digest", b"digest", "digest_version", b"digest_version", "peer", b"peer", "peer_salt", b"peer_salt", "previous_digest", b"previous_digest", "reason", b"reason", "reason_salt", b"reason_salt", "resource_id", b"resource_id", "resource_name", b"resource_name", "resource_type", b"resource_type", "sequence", b"sequence", "trace_id", b"trace_id", "version_number", b"version_number", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
