@@ -65,7 +65,9 @@ def test_answers_of_others_are_refused_and_the_login_goes_on(
     seen: list[int] = []
 
     login = credentials.log_in(
-        trusted.address, visit=coming(FOREIGN, lambda url: oidc_provider.authorize(url, "ada"), seen)
+        trusted.address,
+        visit=coming(FOREIGN, lambda url: oidc_provider.authorize(url, "ada"), seen),
+        issuer=oidc_provider.issuer,
     )
 
     assert seen[: len(FOREIGN)] == [400] * len(FOREIGN)
@@ -80,7 +82,7 @@ def test_a_state_that_comes_twice_is_of_no_login(trusted: GuardedServer, oidc_pr
         seen.append(status_of(f"{redirect}&state=another"))
         return redirect
 
-    credentials.log_in(trusted.address, visit=coming([], twice_and_once, seen))
+    credentials.log_in(trusted.address, visit=coming([], twice_and_once, seen), issuer=oidc_provider.issuer)
 
     assert seen[0] == 400
 
@@ -91,7 +93,7 @@ def test_a_hundred_answers_of_others_end_the_login(
     seen: list[int] = []
 
     with pytest.raises(Unauthenticated, match="100 answers were of other logins") as raised:
-        credentials.log_in(trusted.address, visit=coming(FOREIGN[1:2] * 100, None, seen))
+        credentials.log_in(trusted.address, visit=coming(FOREIGN[1:2] * 100, None, seen), issuer=oidc_provider.issuer)
 
     assert raised.value.reason == "LOGIN_REFUSED"
     assert not (home / "modelry" / "credentials.json").exists()
