@@ -88,7 +88,7 @@ def test_the_token_is_no_argument(begin: Begin) -> None:
 def test_a_person_logs_in_by_the_browser_and_out_again(
     begin: Begin, server: GuardedServer, oidc_provider: OidcProvider
 ) -> None:
-    login = begin("login", "--no-browser")
+    login = begin("login", "--no-browser", "--issuer", oidc_provider.issuer)
     assert login.stderr is not None
     url = next(line.strip() for line in login.stderr if line.strip().startswith("http"))
     redirect = oidc_provider.authorize(url, "ada")
@@ -109,7 +109,7 @@ def test_a_person_logs_in_by_the_browser_and_out_again(
 
 
 def test_a_person_logs_in_on_another_device(begin: Begin, oidc_provider: OidcProvider) -> None:
-    login = begin("login", "--device", "--output", "json")
+    login = begin("login", "--device", "--output", "json", "--issuer", oidc_provider.issuer)
     assert login.stderr is not None
     line = next(line for line in login.stderr if "code" in line)
     oidc_provider.device_approve(line.split()[-1], "ada")
@@ -145,26 +145,26 @@ def logs_in_by_code(login: subprocess.Popen[str], provider: OidcProvider) -> str
 def test_a_login_says_where_it_goes_before_it_begins(
     begin: Begin, server: GuardedServer, oidc_provider: OidcProvider
 ) -> None:
-    login = begin("login", "--device")
+    login = begin("login", "--device", "--issuer", oidc_provider.issuer)
 
     said = " ".join(logs_in_by_code(login, oidc_provider).split())
     login.communicate(timeout=60)
 
-    assert f"Logging in to {server.address} at the issuer {oidc_provider.issuer}, which it names, as {CLIENT}." in said
+    assert f"Logging in to {server.address} at the issuer {oidc_provider.issuer}, which you name, as {CLIENT}." in said
     assert login.returncode == 0
 
 
 def test_a_token_that_is_good_elsewhere_needs_a_yes(
     begin: Begin, server: GuardedServer, evil: GuardedServer, oidc_provider: OidcProvider
 ) -> None:
-    first = begin("login", "--device")
+    first = begin("login", "--device", "--issuer", oidc_provider.issuer)
     logs_in_by_code(first, oidc_provider)
     first.communicate(timeout=60)
 
-    refused = begin("login", "--device", "--server", evil.address)
+    refused = begin("login", "--device", "--issuer", oidc_provider.issuer, "--server", evil.address)
     _, err = refused.communicate(timeout=60)
     sent = [given for _, given in evil.seen if given]
-    agreed = begin("login", "--device", "--yes", "--server", evil.address)
+    agreed = begin("login", "--device", "--yes", "--issuer", oidc_provider.issuer, "--server", evil.address)
     logs_in_by_code(agreed, oidc_provider)
     out, _ = agreed.communicate(timeout=60)
 
@@ -183,7 +183,7 @@ def test_a_token_that_is_good_elsewhere_needs_a_yes(
 def test_a_person_at_a_terminal_is_asked(
     begin: Begin, evil: GuardedServer, oidc_provider: OidcProvider, word: str, code: int
 ) -> None:
-    first = begin("login", "--device")
+    first = begin("login", "--device", "--issuer", oidc_provider.issuer)
     logs_in_by_code(first, oidc_provider)
     first.communicate(timeout=60)
     ours, theirs = pty.openpty()
@@ -196,8 +196,55 @@ def test_a_person_at_a_terminal_is_asked(
     os.close(ours)
 
     assert login.returncode == code, said
-    assert f"Log in to {evil.address}?" in " ".join(out.split())
+    assert f"Log in to {evil.address}?" in " ".join(said.split())
+    assert f"Logged in to {evil.address}." in " ".join(out.split()) or word == "n"
     assert bool([given for _, given in evil.seen if given]) == (word == "y")
+
+
+@pytest.mark.parametrize("more", [[], ["--yes"]])
+def test_an_issuer_that_a_server_names_is_not_agreed_to_by_a_program(
+    begin: Begin, server: GuardedServer, oidc_provider: OidcProvider, more: list[str]
+) -> None:
+    login = begin("login", "--device", *more)
+    _, err = login.communicate(timeout=60)
+
+    said = " ".join(err.split())
+    assert login.returncode == 2
+    assert f"{server.address} says that you log in to it at {oidc_provider.issuer}, as {CLIENT}." in said
+    assert "confirm it with --issuer and the URL of your identity provider" in said
+    assert "enter the code" not in said
+
+
+def test_another_issuer_than_the_expected_one_ends_the_login(begin: Begin, oidc_provider: OidcProvider) -> None:
+    login = begin("login", "--device", "--yes", "--issuer", "https://idp.example")
+    _, err = login.communicate(timeout=60)
+
+    said = " ".join(err.split())
+    assert login.returncode == 1
+    assert f"at '{oidc_provider.issuer}', and not at https://idp.example, which you expect" in said
+
+
+def test_a_newcomer_answers_one_question_and_is_not_asked_again(
+    begin: Begin, server: GuardedServer, oidc_provider: OidcProvider
+) -> None:
+    ours, theirs = pty.openpty()
+
+    login = begin("login", "--device", "--output", "json", stdin=theirs)
+    os.close(theirs)
+    os.write(ours, b"y\n")
+    said = " ".join(logs_in_by_code(login, oidc_provider).split())
+    out, _ = login.communicate(timeout=60)
+    os.close(ours)
+    again = begin("login", "--device")
+    told = logs_in_by_code(again, oidc_provider)
+    again.communicate(timeout=60)
+
+    assert (login.returncode, again.returncode) == (0, 0)
+    assert said.count("[y/N]") == 1
+    assert f"Log in to {server.address}? {server.address} says that you log in to it at {oidc_provider.issuer}" in said
+    assert json.loads(out)["server"] == server.address
+    assert "which it names" in told
+    assert "[y/N]" not in told
 
 
 def test_a14_neither_a_process_list_nor_the_spool_nor_a_log_holds_a_token(

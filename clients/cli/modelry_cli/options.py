@@ -118,11 +118,11 @@ def numbers(words: Sequence[str] | None) -> dict[str, float]:
     return found
 
 
-def agreed(question: str, yes: bool, *, warning: str = "This can't be undone.") -> None:
-    """Asks before something of which the warning says why. Without a terminal, `--yes` is required."""
+def agreed(question: str, yes: bool, *, warning: str = "This can't be undone.", by: str = "--yes") -> None:
+    """Asks before something of which the warning says why. Without a terminal, the options `by` are required."""
     if yes:
         return
     if not sys.stdin.isatty():
-        output.refuse(f"{question} {warning} There is no terminal to ask; confirm it with --yes")
+        output.refuse(f"{question} {warning} There is no terminal to ask; confirm it with {by}")
         raise typer.Exit(2)
-    typer.confirm(clean(f"{question} {warning}"), abort=True)
+    typer.confirm(clean(f"{question} {warning}"), abort=True, err=True)

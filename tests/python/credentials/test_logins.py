@@ -103,7 +103,7 @@ def test_a_login_by_browser_is_kept_for_its_server_and_used(
         urls.append(url)
         come_back(url)
 
-    login = credentials.log_in(trusted.address, visit=visit)
+    login = credentials.log_in(trusted.address, visit=visit, issuer=oidc_provider.issuer)
     Client(trusted.address).experiments.get("0")
     with pytest.raises(Unauthenticated):
         Client(guard.address).experiments.get("0")
@@ -132,7 +132,7 @@ def test_an_answer_of_another_login_is_refused(
     trusted: GuardedServer, oidc_provider: OidcProvider, home: Path, changed: dict[str, str], error: str
 ) -> None:
     with pytest.raises(Unauthenticated, match=error) as raised:
-        credentials.log_in(trusted.address, visit=browser(oidc_provider, changed=changed))
+        credentials.log_in(trusted.address, visit=browser(oidc_provider, changed=changed), issuer=oidc_provider.issuer)
 
     assert raised.value.reason == "LOGIN_REFUSED"
     assert not store(home).exists()
@@ -153,7 +153,7 @@ def test_the_port_takes_one_answer_and_nothing_else(trusted: GuardedServer, oidc
 
         threading.Thread(target=go, daemon=True).start()
 
-    credentials.log_in(trusted.address, visit=look_first)
+    credentials.log_in(trusted.address, visit=look_first, issuer=oidc_provider.issuer)
 
     assert (found["other"][0], found["rebound"][0]) == (404, 404)
     with pytest.raises(urllib.error.URLError):
@@ -164,7 +164,7 @@ def test_a_token_that_expires_is_renewed_also_by_many_at_once(
     short: tuple[OidcProvider, GuardedServer], home: Path
 ) -> None:
     provider, server = short
-    credentials.log_in(server.address, visit=browser(provider))
+    credentials.log_in(server.address, visit=browser(provider), issuer=provider.issuer)
     first = logins.get(server.address)
     assert first is not None
     code = f"from modelry import Client; Client({server.address!r}).experiments.get('0')"
@@ -186,7 +186,7 @@ def test_a_login_that_can_not_be_renewed_says_to_log_in_again(
     short: tuple[OidcProvider, GuardedServer],
 ) -> None:
     provider, server = short
-    credentials.log_in(server.address, visit=browser(provider))
+    credentials.log_in(server.address, visit=browser(provider), issuer=provider.issuer)
     login = logins.get(server.address)
     assert login is not None
     provider.stop()
@@ -208,7 +208,7 @@ def test_a_renewed_login_that_can_not_be_kept_counts_in_this_process(
     short: tuple[OidcProvider, GuardedServer], home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     provider, server = short
-    credentials.log_in(server.address, visit=browser(provider))
+    credentials.log_in(server.address, visit=browser(provider), issuer=provider.issuer)
     kept = store(home).read_text()
     with STORE.changing():
         login = logins.get(server.address)
@@ -248,7 +248,7 @@ def test_another_device_logs_in_by_a_code(trusted: GuardedServer, oidc_provider:
         shown.extend((url, code, whole))
         oidc_provider.device_approve(code, "ada")
 
-    login = credentials.log_in(trusted.address, show_code=show)
+    login = credentials.log_in(trusted.address, show_code=show, issuer=oidc_provider.issuer)
 
     assert shown[0] == f"{oidc_provider.issuer}/device"
     assert login.renews
@@ -257,15 +257,19 @@ def test_another_device_logs_in_by_a_code(trusted: GuardedServer, oidc_provider:
 
 def test_who_refuses_the_code_of_a_device_logs_nobody_in(trusted: GuardedServer, oidc_provider: OidcProvider) -> None:
     with pytest.raises(Unauthenticated, match="access_denied"):
-        credentials.log_in(trusted.address, show_code=lambda url, code, whole: oidc_provider.device_deny(code, "ada"))
+        credentials.log_in(
+            trusted.address,
+            show_code=lambda url, code, whole: oidc_provider.device_deny(code, "ada"),
+            issuer=oidc_provider.issuer,
+        )
 
 
 def test_the_id_token_is_sent_on_request(platform_of_tokens: Deployment, oidc_provider: OidcProvider) -> None:
     with trusting(platform_of_tokens, oidc_provider, kind="id") as server:
         with pytest.raises(Unauthenticated, match="--send says which") as refused:
-            credentials.log_in(server.address, visit=browser(oidc_provider))
+            credentials.log_in(server.address, visit=browser(oidc_provider), issuer=oidc_provider.issuer)
         kept = credentials.kept()
-        credentials.log_in(server.address, visit=browser(oidc_provider), send="id")
+        credentials.log_in(server.address, visit=browser(oidc_provider), issuer=oidc_provider.issuer, send="id")
 
         assert Client(server.address).experiments.get("0").experiment_id == "0"
     assert kept == []
@@ -273,7 +277,7 @@ def test_the_id_token_is_sent_on_request(platform_of_tokens: Deployment, oidc_pr
 
 
 def test_logging_out_revokes_the_login_and_forgets_it(trusted: GuardedServer, oidc_provider: OidcProvider) -> None:
-    credentials.log_in(trusted.address, visit=browser(oidc_provider))
+    credentials.log_in(trusted.address, visit=browser(oidc_provider), issuer=oidc_provider.issuer)
     login = logins.get(trusted.address)
     assert login is not None
 

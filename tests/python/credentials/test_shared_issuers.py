@@ -63,7 +63,7 @@ def test_a_login_whose_token_is_good_elsewhere_is_refused_before_anything_is_ope
     real: GuardedServer, evil: GuardedServer, oidc_provider: OidcProvider, way: str, agree: Any
 ) -> None:
     opened: list[str] = []
-    credentials.log_in(real.address, visit=browser(oidc_provider, []))
+    credentials.log_in(real.address, visit=browser(oidc_provider, []), issuer=oidc_provider.issuer)
     how: Any = {way: lambda *given: opened.append(given[0])}
 
     with pytest.raises(FailedPrecondition) as raised:
@@ -81,7 +81,7 @@ def test_a_login_whose_token_is_good_elsewhere_is_refused_before_anything_is_ope
 def test_the_rule_holds_also_for_an_issuer_that_the_user_names(
     real: GuardedServer, platform_of_tokens: Deployment, oidc_provider: OidcProvider
 ) -> None:
-    credentials.log_in(real.address, visit=browser(oidc_provider, []))
+    credentials.log_in(real.address, visit=browser(oidc_provider, []), issuer=oidc_provider.issuer)
 
     with (
         guarded(platform_of_tokens.address, lambda token: True) as silent,
@@ -96,7 +96,7 @@ def test_who_agrees_sees_both_servers_and_logs_in(
     real: GuardedServer, platform_of_tokens: Deployment, oidc_provider: OidcProvider
 ) -> None:
     plans_seen: list[PlannedLogin] = []
-    credentials.log_in(real.address, visit=browser(oidc_provider, []))
+    credentials.log_in(real.address, visit=browser(oidc_provider, []), issuer=oidc_provider.issuer)
 
     def agree(plan: PlannedLogin) -> bool:
         plans_seen.append(plan)
@@ -107,13 +107,13 @@ def test_who_agrees_sees_both_servers_and_logs_in(
         login = credentials.log_in(second.address, visit=browser(oidc_provider, []), agree=agree)
         again = credentials.kept()
 
-    assert plans_seen == [PlannedLogin(second.address, oidc_provider.issuer, CLIENT, True, (real.address,))]
+    assert plans_seen == [PlannedLogin(second.address, oidc_provider.issuer, CLIENT, True, None, (real.address,))]
     assert login.server == second.address
     assert {each.server for each in again} == {real.address, second.address}
 
 
 def test_a_second_login_to_the_same_server_asks_nothing(real: GuardedServer, oidc_provider: OidcProvider) -> None:
-    credentials.log_in(real.address, visit=browser(oidc_provider, []))
+    credentials.log_in(real.address, visit=browser(oidc_provider, []), issuer=oidc_provider.issuer)
 
     assert credentials.log_in(real.address, visit=browser(oidc_provider, [])).server == real.address
 

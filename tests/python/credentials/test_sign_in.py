@@ -173,10 +173,12 @@ def refusal(action: Callable[[], object]) -> ModelryError:
 @pytest.mark.parametrize("way", ["browser", "device"])
 def test_a_person_logs_in_appears_by_herself_and_logs_a_run(world: World, way: str) -> None:
     if way == "browser":
-        login = credentials.log_in(world.address, visit=browser(world.company, "ada"))
+        login = credentials.log_in(world.address, visit=browser(world.company, "ada"), issuer=world.company.issuer)
     else:
         login = credentials.log_in(
-            world.address, show_code=lambda url, code, whole: world.company.device_approve(code, "ada")
+            world.address,
+            show_code=lambda url, code, whole: world.company.device_approve(code, "ada"),
+            issuer=world.company.issuer,
         )
 
     run_id = logs_a_run(world.address)
@@ -210,7 +212,7 @@ def test_a_token_of_an_issuer_is_known_to_each_of_four_servers(
         if way == "token":
             monkeypatch.setenv("MODELRY_TOKEN", oidc_provider.token("ada"))
         else:
-            credentials.log_in(visit=browser(oidc_provider, "ada"))
+            credentials.log_in(visit=browser(oidc_provider, "ada"), issuer=oidc_provider.issuer)
 
         run_id = logs_a_run(platform.deployment.address)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modelry_cli.options import Yes, agreed
+from modelry_cli.options import agreed
 from modelry_cli.terminal import output
 from modelry_cli.terminal.output import Format
 
@@ -39,10 +39,16 @@ def login(
         typer.Option("--token", help="Keep a token that you have. It is asked for, or read from standard input."),
     ] = False,
     issuer: Annotated[
-        str, typer.Option(help="The identity provider. Default: the one that the server names.", metavar="URL")
+        str,
+        typer.Option(
+            help="The identity provider that you expect. Without it you are asked about the one that the server names, "
+            "at the first login.",
+            metavar="URL",
+        ),
     ] = "",
     client_id: Annotated[
-        str, typer.Option(help="The client that Modelry is at the identity provider.", metavar="ID")
+        str,
+        typer.Option(help="The client that Modelry is at --issuer. With it the server is not asked.", metavar="ID"),
     ] = "",
     send: Annotated[
         str,
@@ -57,7 +63,12 @@ def login(
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the browser, or only show the URL.")
     ] = True,
-    yes: Yes = False,
+    yes: Annotated[
+        bool,
+        typer.Option(
+            "--yes", "-y", help="Log in also where the token is good at another server. To agree to an issuer, name it."
+        ),
+    ] = False,
     output_format: Annotated[
         Format, typer.Option("--output", "-o", help="A table for people, or JSON for programs.")
     ] = Format.TABLE,
@@ -73,10 +84,12 @@ def login(
         raise typer.BadParameter("--token keeps a token that you have, so it takes no --device, --issuer or --send")
 
     def agree(plan: PlannedLogin) -> bool:
-        named = "which it names" if plan.named else "which you name"
-        output.note(f"Logging in to {plan.server} at the issuer {plan.issuer}, {named}, as {plan.client_id}.")
+        if not plan.is_new:
+            named = "which it names" if plan.named else "which you name"
+            output.note(f"Logging in to {plan.server} at the issuer {plan.issuer}, {named}, as {plan.client_id}.")
         if plan.risk:
-            agreed(f"Log in to {plan.server}?", yes, warning=plan.risk)
+            # No --yes agrees to an issuer that nobody has seen: whoever agrees beforehand says which one.
+            agreed(f"Log in to {plan.server}?", yes and not plan.is_new, warning=plan.risk, by=plan.consent)
         return True
 
     try:

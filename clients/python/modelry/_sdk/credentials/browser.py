@@ -2,8 +2,9 @@
 
 The browser brings the code to a port of the loopback address that is chosen for this login. Every program of this
 machine can reach that port, and so can every page in the browser. So only the answer that has the `state` of this login
-is taken, once, and all others change nothing. The ID token must have the `nonce` of this login. Who sees the code can't
-use it, since the verifier of PKCE goes to the provider only.
+is taken, once, and all others change nothing. None of them holds it up: connections are served beside each other, and
+each has a short time. The ID token must have the `nonce` of this login. Who sees the code can't use it, since the
+verifier of PKCE goes to the provider only.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ import base64
 import hashlib
 import hmac
 import secrets
+import socket
+import threading
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -28,8 +32,11 @@ _PATH = "/callback"
 _LONGEST_SECONDS = 300.0
 _MOST_STRANGERS = 100
 """How many answers of others are waited through: somebody who sends more is at work, and the user should know."""
-_IDLE_SECONDS = 2.0
-"""How long a connection may say nothing: browsers open some that they do not use."""
+_CONNECTION_SECONDS = 2.0
+"""How long a connection may take as a whole: browsers open some that they do not use."""
+_MOST_CONNECTIONS = 16
+_LOOK_SECONDS = 0.1
+"""How often it is looked at who is late."""
 _DONE = "You are logged in to Modelry. You can close this page."
 _FAILED = "You are not logged in to Modelry. The terminal says why."
 _NOT_OURS = "This is not the answer to a login that Modelry waits for here. Nothing was changed."
@@ -89,13 +96,13 @@ class _Receiver:
     def __init__(self, state: str) -> None:
         self._server = _Server(("127.0.0.1", 0), _Callback)
         self._server.state = state
-        self._server.timeout = _IDLE_SECONDS
 
     def __enter__(self) -> _Receiver:
         return self
 
     def __exit__(self, *error: object) -> None:
         self._server.server_close()
+        self._server.cut(0.0)
 
     @property
     def uri(self) -> str:
@@ -104,24 +111,80 @@ class _Receiver:
 
     def await_answer(self, seconds: float) -> dict[str, str] | None:
         """The first answer of this login, whatever else it says. None if too many of others came before."""
-        until = time.monotonic() + seconds
-        while self._server.answer is None and self._server.strangers < _MOST_STRANGERS:
+        server, until = self._server, time.monotonic() + seconds
+        while not server.answered.is_set() and server.strangers < _MOST_STRANGERS:
             if time.monotonic() > until:
                 raise DeadlineExceeded(f"nobody has logged in within {seconds / 60:.0f} minutes", reason="LOGIN_LATE")
-            self._server.handle_request()
-        return self._server.answer
+            if server.is_full:
+                server.answered.wait(_LOOK_SECONDS)
+            else:
+                server.handle_request()
+            server.cut(_CONNECTION_SECONDS)
+        return server.answer
 
 
-class _Server(HTTPServer):
-    state = ""
-    answer: dict[str, str] | None = None
-    strangers = 0
+class _Server(ThreadingHTTPServer):
+    """A thread for each connection. `cut` ends those that are late."""
+
     allow_reuse_address = False
+    block_on_close = False
+    request_queue_size = 64
+
+    def __init__(self, address: tuple[str, int], handler: type[_Callback]) -> None:
+        super().__init__(address, handler)
+        self.state = ""
+        self.answer: dict[str, str] | None = None
+        self.answered = threading.Event()
+        """Set once the page that tells the user is written."""
+        self.strangers = 0
+        self._turn = threading.Lock()
+        self._open: dict[socket.socket, float] = {}
+        """When each connection began."""
 
     def server_bind(self) -> None:
         """Binds, and looks up no name, which may take long."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = "127.0.0.1", self.server_address[1]
+        self.socket.settimeout(_LOOK_SECONDS)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no other connection is taken now."""
+        return len(self._open) >= _MOST_CONNECTIONS
+
+    def take(self, given: dict[str, str]) -> bool:
+        """Takes an answer with the right state. False if there is one already."""
+        with self._turn:
+            if self.answer is not None:
+                return False
+            self.answer = given
+            return True
+
+    def count_stranger(self) -> None:
+        """Counts an answer of another login."""
+        with self._turn:
+            self.strangers += 1
+
+    def cut(self, seconds: float) -> None:
+        """Ends the connections that have taken longer than this."""
+        latest = time.monotonic() - seconds
+        with self._turn:
+            late = [connection for connection, began in self._open.items() if began <= latest]
+        for connection in late:
+            with suppress(OSError):  # it has ended by itself
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Begins a thread for a connection."""
+        with self._turn:
+            self._open[request] = time.monotonic()
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Ends a connection that was served."""
+        with self._turn:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Nothing: a connection that breaks off is no answer."""
@@ -129,7 +192,6 @@ class _Server(HTTPServer):
 
 class _Callback(BaseHTTPRequestHandler):
     server: _Server
-    timeout = _IDLE_SECONDS
     server_version = "Modelry"
     sys_version = ""
     _headers: ClassVar[dict[str, str]] = {
@@ -148,11 +210,15 @@ class _Callback(BaseHTTPRequestHandler):
             return
         given = _read(parts.query)
         if not hmac.compare_digest(given.get("state", "").encode(), self.server.state.encode()):
-            self.server.strangers += 1
             self._say(400, _NOT_OURS)
-            return
-        self.server.answer = given
-        self._say(200, _DONE if "code" in given else _FAILED)
+            self.server.count_stranger()
+        elif not self.server.take(given):
+            self._say(400, _NOT_OURS)
+        else:
+            try:
+                self._say(200, _DONE if "code" in given else _FAILED)
+            finally:
+                self.server.answered.set()
 
     def _say(self, status: int, text: str) -> None:
         content = f"{text}\n".encode()

@@ -79,10 +79,14 @@ class Store:
         """The servers that there is a login for. Raises Unusable."""
         return sorted(self._all())
 
-    def issuers(self) -> dict[str, str]:
-        """The issuers of the logins that have one, by server, without a look into the keyring. Raises Unusable."""
-        found = {server: entry.get("issuer") for server, entry in self._all().items()}
-        return {server: issuer for server, issuer in found.items() if issuer and isinstance(issuer, str)}
+    def issuers(self) -> dict[str, tuple[str, str]]:
+        """The issuer and the client of each login that has one, by server; asks no keyring. Raises Unusable."""
+        found = {server: (entry.get("issuer"), entry.get("client_id")) for server, entry in self._all().items()}
+        return {
+            server: (issuer, client if isinstance(client, str) else "")
+            for server, (issuer, client) in found.items()
+            if issuer and isinstance(issuer, str)
+        }
 
     def put(self, server: str, entry: Entry, secret: tuple[str, ...]) -> Path:
         """Keeps a login. If it says `keyring`, the values that are `secret` go there. Raises Unusable, OSError."""

@@ -56,27 +56,32 @@ def log_in(
     """Has the user log in at the identity provider of a server, and keeps the tokens for that server.
 
     With `visit`, a browser of this machine is sent to the URL that `visit` gets. With `show_code` the user logs in
-    elsewhere: it gets a URL, a code, and a URL with the code in it, which may be empty. Without an `issuer` the server
-    says which one it trusts. `send` says which token is sent: `access`, `id`, or `auto`, which is the access token if
-    it is a JWT and else the ID token.
+    elsewhere: it gets a URL, a code, and a URL with the code in it, which may be empty. The server says which issuer it
+    trusts. With an `issuer`, that one is expected; with a `client_id` too, the server is not asked. `send` says which
+    token is sent: `access`, `id`, or `auto`, which is the access token if it is a JWT and else the ID token.
 
-    Before anything is opened, `agree` gets what is about to be done, and says whether to go on. A server can name the
-    issuer of another server, to use the token there. So without `agree` a login is refused where one to another server
-    is kept that has the same issuer: FailedPrecondition with the reason `LOGIN_SHARED`, which names both servers.
+    Before anything is opened, `agree` gets what is about to be done, and says whether to go on. Its `risk` is empty if
+    there is no reason to think. A hostile server can name an issuer to get a token for another server. So without
+    `agree` a login with a risk is refused by FailedPrecondition: with the reason `ISSUER_NOT_AGREED` if the server
+    names an issuer, or a client there, and no login to it there is kept; with `LOGIN_SHARED` where a login to another
+    server is kept that has the same issuer. The reason `ISSUER_OTHER` says that the server names another issuer than
+    the one that is expected.
 
     Raises Unauthenticated if the provider or the user refuses, or if the server refuses the token that it gave; then
     nothing is kept. Raises FailedPrecondition if the server asks for no login, or the provider has none of this kind.
     """
     if send not in logins.SENDS:
         raise InvalidArgument(f"send={send!r} is not known; use one of {', '.join(logins.SENDS)}")
-    if bool(issuer) != bool(client_id):
-        raise InvalidArgument("the issuer and the client id belong together; give both, or none")
+    if client_id and not issuer:
+        raise InvalidArgument("the client id is of an issuer; give the issuer too")
     if (visit is None) == (show_code is None):
         raise InvalidArgument("give `visit` for a login by browser, or `show_code` for one by another device")
     connection = _prepared(server, keyring)
     name, named = name_of(connection.address.target), not issuer
-    if named:
-        issuer, client_id = _issuer_of(connection)
+    if not client_id:
+        expected, (issuer, client_id) = issuer, _issuer_of(connection)
+        if expected:
+            plans.require_expected(name, issuer, expected)
     with _storing():
         known = STORE.issuers()
     plan = plans.planned(name, issuer, client_id, named=named, kept=known)
@@ -145,11 +150,11 @@ def kept() -> list[KeptLogin]:
 
 
 def _require_agreement(plan: PlannedLogin, agree: Callable[[PlannedLogin], bool] | None) -> None:
-    if agree is None and plan.others:
-        raise plans.shared(plan)
+    if agree is None and plan.risk:
+        raise plans.not_agreed(plan)
     if agree is not None and not agree(plan):
-        if plan.others:
-            raise plans.shared(plan)
+        if plan.others and plan.risk:
+            raise plans.not_agreed(plan)
         text = f"the login to {plan.server} at {plan.issuer} was declined; nothing was opened"
         raise FailedPrecondition(text, reason="LOGIN_DECLINED", metadata={"server": plan.server})
 
