@@ -12,9 +12,11 @@ from modelry_server.config import Config
 from modelry_server.kernel import ownership
 from modelry_server.kernel.config import ConfigurationInvalid
 from modelry_server.kernel.sql.database import LONGEST_WRITE_S, Database, DatabaseUnusable, file_of, read_url
+from modelry_server.kernel.telemetry import Log
 
 _LOCKED = "authentication-required"
 _HERE = Path(__file__).parent
+_log = Log("databases")
 
 
 def database(config: Config, room: str, **options: Any) -> Database:
@@ -74,6 +76,11 @@ def require_same_locks(databases: Mapping[str, Database], config: Config) -> Non
         elif db.has_mark(_LOCKED):
             if server.drop_authentication:
                 db.set_mark(_LOCKED, on=False)
+                right = (
+                    "before authentication is required again, review all role bindings, service accounts and tokens: "
+                    "what anybody makes from now on stays"
+                )
+                _log.warning("authentication.dropped", service=room, right=right)
             else:
                 opened.append(room)
     if opened:

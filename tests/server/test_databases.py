@@ -106,7 +106,9 @@ def test_o04_a_folder_to_which_others_can_write_is_refused(tmp_path: Path, key: 
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_what_was_used_with_authentication_is_not_opened_without_unless_that_is_said(tmp_path: Path, room: str) -> None:
+def test_what_was_used_with_authentication_is_not_opened_without_unless_that_is_said(
+    tmp_path: Path, room: str, caplog: pytest.LogCaptureFixture
+) -> None:
     def opened(**settings: str) -> None:
         flags = {f"server.{key.replace('_', '-')}": value for key, value in settings.items()}
         config = load(Config, environment={}, flags={"server.data-folder": str(tmp_path), **flags})
@@ -122,8 +124,12 @@ def test_what_was_used_with_authentication_is_not_opened_without_unless_that_is_
     with pytest.raises(ConfigurationInvalid, match="callers of this installation have to say who they are"):
         opened()
     opened(authentication="required")
+    assert "authentication.dropped" not in caplog.messages
     opened(drop_authentication="true")
     opened()
+    [told] = [each.modelry_fields for each in caplog.records if each.message == "authentication.dropped"]  # type: ignore[attr-defined]
+    assert told["service"] == room
+    assert "review all role bindings, service accounts and tokens" in told["right"]
     opened(authentication="required")
     opened(authentication="required", drop_authentication="true")  # never comes so far, see below
     with pytest.raises(ConfigurationInvalid, match="callers of this installation have to say who they are"):

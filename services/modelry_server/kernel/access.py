@@ -5,6 +5,7 @@ in the request. So a caller who may not see a thing can't find out that it exist
 table has for the rpc that is being answered, unless the domain names another one.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -84,6 +85,9 @@ class Judge(Protocol):
     def anywhere(self, caller: Caller, permission: str) -> bool:
         """Whether a caller has a permission at any place."""
 
+    def known_for_s(self) -> float:
+        """For how many seconds it has been sure, without a break, that callers who are known are let in."""
+
 
 class Open:
     """The judge of a server without authentication: everybody may do everything but what only services may."""
@@ -107,6 +111,10 @@ class Open:
     def anywhere(self, caller: Caller, permission: str) -> bool:
         """True."""
         return True
+
+    def known_for_s(self) -> float:
+        """Always."""
+        return math.inf
 
 
 class WorkspaceNotFound(NotFound):
@@ -204,3 +212,10 @@ class Access:
     def anywhere(self, permission: str) -> bool:
         """Whether the current caller has a permission at any place."""
         return self._judge.anywhere(caller.current(), permission)
+
+    def known_for_s(self) -> float:
+        """For how many seconds it has been sure, without a break, that callers who are known are let in.
+
+        0: access is silent, so calls may be refused, whoever makes them.
+        """
+        return self._judge.known_for_s()

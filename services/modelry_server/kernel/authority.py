@@ -129,6 +129,7 @@ class Authority:
         self._clock = clock
         self._lock = threading.Lock()
         self._heard = -fresh_s - 1.0
+        self._fresh_since = self._heard
         self.changes = 0
         """How many times something was forgotten: an answer is kept only if that is as it was when it was asked for."""
         self._credentials: _Kept[bytes, Known] = _Kept(MOST_KEPT)
@@ -145,11 +146,18 @@ class Authority:
                 self._forget(changes)
                 self.changes += 1
                 self._unknown.clear()
-            self._heard = self._clock()
+            now = self._clock()
+            if now - self._heard > self._fresh_s:
+                self._fresh_since = now
+            self._heard = now
 
     def is_fresh(self) -> bool:
         """Whether what is kept is believed."""
         return self._clock() - self._heard <= self._fresh_s
+
+    def known_for_s(self) -> float:
+        """For how many seconds what is kept has been believed without a break."""
+        return self._clock() - self._fresh_since if self.is_fresh() else 0.0
 
     def identify(self, bearer: str) -> Known:
         """Whose credential it is, and what that principal may do. Raises CredentialInvalid, ServiceUnavailable."""

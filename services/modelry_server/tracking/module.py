@@ -55,7 +55,7 @@ def build(
     runs = Runs(db, places, workspaces=workspaces, ingest=ingest, metrics=metrics, clock=clock)
     experiments = Experiments(db, places, requests=requests, workspaces=workspaces, clock=clock)
     experiment_service = ExperimentService(experiments, pager)
-    heartbeats = Heartbeats(db, places, metrics=metrics, clock=clock, pause_s=3 * config.lost_interval)
+    heartbeats = Heartbeats(db, places, access, metrics=metrics, clock=clock, pause_s=3 * config.lost_interval)
     run_service = RunService(run_creation, runs, heartbeats, pager)
     metric_service = MetricService(metrics)
     dataset_service = DatasetService(Datasets(db, places, workspaces=workspaces, clock=clock), pager)

@@ -108,6 +108,23 @@ def test_before_the_first_word_and_after_a_gap_each_call_asks(book: Book, clock:
     assert book.asked == ["of-ann"] * 4
 
 
+def test_how_long_what_is_kept_was_believed_counts_from_the_end_of_the_last_silence(book: Book, clock: Clock) -> None:
+    authority = Authority(book, clock=clock)
+    before_the_first_word = authority.known_for_s()
+    authority.heard()
+    clock.now += FRESH_S
+    authority.heard([Changed()])
+    clock.now += 1
+    without_a_break = authority.known_for_s()
+    clock.now += FRESH_S
+    in_the_silence = authority.known_for_s()
+    authority.heard()
+    clock.now += 2
+
+    assert (before_the_first_word, without_a_break, in_the_silence) == (0, FRESH_S + 1, 0)
+    assert authority.known_for_s() == 2
+
+
 CHANGES = {
     "her principal": Changed(principal_id="ann-id"),
     "her token": Changed(credential_id="id of of-ann"),

@@ -72,15 +72,18 @@ class Room:
         self.access = Neighbour("access", access)
         workspaces = Workspaces(self.access)
         self.ingest = Ingest(self.db, group_points=group_points, gap_wait_s=gap_wait_s)
-        self.places = places = Places(self.db, Access(judge or Open()))
+        self.allowed = Access(judge or Open())
+        self.places = places = Places(self.db, self.allowed)
         self.metrics = Metrics(self.db, places, self.ingest, chunk_points=chunk_points, merge_chunks=2)
         self.experiments = Experiments(self.db, places, requests=self.requests, workspaces=workspaces, clock=self.clock)
-        self.usage = Usage(self.db, Access(judge or Open()), workspaces)
+        self.usage = Usage(self.db, self.allowed, workspaces)
         self.run_creation = RunCreation(self.db, places, requests=self.requests, clock=self.clock, usage=self.usage)
         self.runs = Runs(
             self.db, places, workspaces=workspaces, ingest=self.ingest, metrics=self.metrics, clock=self.clock
         )
-        self.heartbeats = Heartbeats(self.db, places, metrics=self.metrics, clock=self.clock, pause_s=60.0)
+        self.heartbeats = Heartbeats(
+            self.db, places, self.allowed, metrics=self.metrics, clock=self.clock, pause_s=60.0
+        )
         self.datasets = Datasets(self.db, places, workspaces=workspaces, clock=self.clock)
 
     def close(self) -> None:

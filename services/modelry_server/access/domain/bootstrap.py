@@ -97,6 +97,11 @@ class Bootstrap:
                 wanted = self._kept_or_made(known)
             if wanted != known:
                 state.set_bootstrap_digest(tx, wanted)
+                if known and (given or is_administered):
+                    right = (
+                        "if it is still needed, restart all processes of access with the same access.bootstrap_token"
+                    )
+                    _log.warning("bootstrap.removed", right=right)
                 action = "bootstrap_token.created" if wanted else "bootstrap_token.removed"
                 forget = Changed(credential_id=known) if known else None
                 change = journal.Change(action, "token", "bootstrap", forget=forget)

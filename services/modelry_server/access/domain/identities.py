@@ -7,7 +7,7 @@ from typing import Protocol
 
 from modelry_server.access.domain import caps, grants, journal
 from modelry_server.access.domain import principals as people
-from modelry_server.access.domain.token_texts import TextKind, digest_of, kind_of
+from modelry_server.access.domain.token_texts import HINT, TextKind, digest_of, kind_of
 from modelry_server.access.entities import ExternalIdentity, Principal, PrincipalKind
 from modelry_server.access.store import identities as store
 from modelry_server.access.store import principals as principal_store
@@ -20,13 +20,16 @@ from modelry_server.kernel.errors import CredentialInvalid
 from modelry_server.kernel.requests.fields import KEY_LENGTH
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import Transaction
+from modelry_server.kernel.telemetry import Log
 
 BOOTSTRAP = "bootstrap"
 """What stands for a principal where the bootstrap token calls."""
 MOST_NAMES = 100
 """The most names of a certificate that are looked at."""
 
+_DISABLED = "its principal is disabled"
 _KINDS = {"user": PrincipalKind.USER, "service_account": PrincipalKind.SERVICE_ACCOUNT}
+_log = Log("access")
 
 
 class Verifier(Protocol):
@@ -66,24 +69,26 @@ class Identities:
         """
         kind = kind_of(bearer)
         if kind is TextKind.API_TOKEN:
-            return self._of_token(digest_of(bearer), for_open_call)
+            return self._of_token(bearer, for_open_call)
         if kind is TextKind.BOOTSTRAP:
-            return self._of_bootstrap(digest_of(bearer))
+            return self._of_bootstrap(bearer)
         if self._oidc is not None and bearer.count(".") == 2:
             told = self._oidc.read(bearer) if for_open_call else self._oidc.verify(bearer)
             return self._of_issuer(bearer, told, for_open_call)
-        raise CredentialInvalid
+        raise _refused("it has the form of no API token, and no issuer is configured")
 
     def certificate(self, names: Sequence[str], fingerprint: str, expire_time: float) -> Known:
         """Whose certificate it is, which TLS has verified. Raises CredentialInvalid."""
         names = [name for name in names[:MOST_NAMES] if name]
         if expire_time * 1000 <= self._clock.now():
-            raise CredentialInvalid
+            raise _refused("the certificate has expired", fingerprint=fingerprint)
         with self._db.read() as tx:
             found = {each.external_id: each for each in store.of_certificate(tx, people.CERTIFICATE, names)}
             principal = next((found[name] for name in names if name in found), None)
-            if principal is None or principal.is_disabled:
-                raise CredentialInvalid
+            if principal is None:
+                raise _refused("nobody has a name of the certificate", fingerprint=fingerprint)
+            if principal.is_disabled:
+                raise _refused(_DISABLED, fingerprint=fingerprint, principal_id=principal.principal_id)
             identity = Identity(
                 principal.principal_id,
                 principal.name,
@@ -101,15 +106,15 @@ class Identities:
                 raise CredentialInvalid
             return grants.effective(tx, principal_id, groups)
 
-    def _of_token(self, digest: str, for_open_call: bool) -> Known:
-        now = self._clock.now()
+    def _of_token(self, bearer: str, for_open_call: bool) -> Known:
+        digest, now = digest_of(bearer), self._clock.now()
         with self._db.read() as tx:
             found = store.by_digest(tx, digest)
-            end = 0 if found is None else _end(found, digest)
-            if found is None or found.token.revoke_time is not None or found.principal.is_disabled:
-                raise CredentialInvalid
-            if end <= now and not for_open_call:
-                raise CredentialInvalid
+            if found is None:
+                raise _refused("there is no such token", hint=bearer[-HINT:])
+            end = _end(found, digest)
+            if why := _unfit(found, end, now, for_open_call):
+                raise _refused(why, token_id=found.token.token_id, principal_id=found.principal.principal_id)
             token, principal = found.token, found.principal
             cap = None
             if token.role_cap:  # a role that is not there any more allows nothing
@@ -125,24 +130,27 @@ class Identities:
             )
             return _known(tx, identity)
 
-    def _of_bootstrap(self, digest: str) -> Known:
+    def _of_bootstrap(self, bearer: str) -> Known:
+        digest = digest_of(bearer)
         with self._db.read() as tx:
             if not hmac.compare_digest(state.bootstrap_digest(tx), digest):
-                raise CredentialInvalid
+                raise _refused("it is not the bootstrap token that is in force", hint=bearer[-HINT:])
         identity = Identity(BOOTSTRAP, BOOTSTRAP, Credential.API_TOKEN, digest, is_bootstrap=True)
         return Known(identity, Grants())
 
     def _of_issuer(self, bearer: str, told: ExternalIdentity, for_open_call: bool) -> Known:
         if told.expire_time <= self._clock.now() and not for_open_call:  # nobody is made by a token that is refused
-            raise CredentialInvalid
+            raise _refused("it has ended", issuer=told.issuer_url)
         with self._db.read() as tx:
             principal = principal_store.by_external_id(tx, told.issuer_url, told.subject)
         if principal is None:
             if for_open_call:
                 raise CredentialInvalid
             principal = self._made(told)
-        if principal.is_disabled or told.issued_at < principal.not_before:
-            raise CredentialInvalid
+        if principal.is_disabled:
+            raise _refused(_DISABLED, principal_id=principal.principal_id)
+        if told.issued_at < principal.not_before:
+            raise _refused("it was issued before all credentials were revoked", principal_id=principal.principal_id)
         identity = Identity(
             principal.principal_id,
             principal.name,
@@ -157,7 +165,7 @@ class Identities:
     def _made(self, told: ExternalIdentity) -> Principal:
         """The principal that an issuer speaks of, made at first sight. Raises CredentialInvalid if it must be there."""
         if not self._creates(told.issuer_url):
-            raise CredentialInvalid
+            raise _refused("its principal must be made first", issuer=told.issuer_url)
         until = caller.current().deadline
         # The server makes it: who calls is not known yet.
         with caller.using(NOBODY), self._db.write(until=until) as tx:
@@ -177,6 +185,23 @@ class Identities:
 
 def _known(tx: Transaction, identity: Identity) -> Known:
     return Known(identity, grants.effective(tx, identity.principal_id, identity.groups))
+
+
+def _refused(why: str, **fields: object) -> CredentialInvalid:
+    """The refusal of a credential. The answer never says why; the log does, for debugging, without its text."""
+    _log.debug("credential.refused", why=why, **fields)
+    return CredentialInvalid()
+
+
+def _unfit(found: store.Credential, end: int, now: int, for_open_call: bool) -> str:
+    """Why an API token is refused whose text ends at a time; empty if it is not."""
+    if found.token.revoke_time is not None:
+        return "it was revoked"
+    if found.principal.is_disabled:
+        return _DISABLED
+    if end > now or for_open_call:
+        return ""
+    return "it has ended" if found.token.expire_time <= now else "it was rotated, and this is the former text"
 
 
 def _end(found: store.Credential, digest: str) -> int:

@@ -123,7 +123,11 @@ class Call:
 
     def identify(self, doors: Doors) -> None:
         """Finds out who calls, within the block. Raises what `Doors.identify` raises."""
-        self.bearer, known = doors.identify(self.context)
+        try:
+            self.bearer, known = doors.identify(self.context)
+        except ModelryError:
+            self.caller = replace(self.caller, subject="")  # whatever the client claims to be
+            raise
         who = known.identity
         self.caller = replace(
             self.caller, subject=who.name, credential=who.credential, identity=who, grants=known.grants
@@ -162,7 +166,8 @@ class Call:
         answer = status.to_status(error)
         code = _CODES[answer.code]
         self.end(code)
-        _log.debug("rpc.refused", rpc=self.method.rpc, code=code.name, reason=error.reason, message=error.message)
+        told = {"subject": self.caller.subject, "reason": error.reason, "message": error.message}
+        _log.debug("rpc.refused", rpc=self.method.rpc, code=code.name, **told)
         _let_go(error)
         sent: Any = rpc_status.to_status(answer)
         if isinstance(error, ResourceExhausted) and error.exceeded:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from modelry_server.kernel.access import Access
 from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.requests.fields import Fields
 from modelry_server.kernel.sql.database import Database
@@ -27,10 +28,16 @@ class Heartbeats:
     `pause_s` is the longest time from one search for lost runs to the next that counts as watching all the time. After
     a longer one, such as a start, a suspended machine, or a database or a search that stood still, no heartbeat may
     have got here, so each run gets its whole time again. So it does when the clock was set back by more than that.
+
+    While `access` can't say who calls, heartbeats are refused. So no run is lost then, and each gets its whole time
+    again from when callers are let in.
     """
 
-    def __init__(self, db: Database, places: Places, *, metrics: Metrics, clock: Clock, pause_s: float) -> None:
+    def __init__(
+        self, db: Database, places: Places, access: Access, *, metrics: Metrics, clock: Clock, pause_s: float
+    ) -> None:
         self._db = db
+        self._access = access
         self._places = places
         self._metrics = metrics
         self._clock = clock
@@ -38,6 +45,7 @@ class Heartbeats:
         self._since = clock.now()
         self._looked: int | None = None
         """When the last search began that came to its end."""
+        self._is_deaf = False
 
     def log(self, run_ids: Sequence[str], period_ms: int) -> Noted:
         """Notes a heartbeat of each of the runs; a lost one is running again. Raises FieldInvalid."""
@@ -70,11 +78,12 @@ class Heartbeats:
         """Sets runs to lost whose time is over. Returns how many. For one thread at a time."""
         now = self._clock.now()
         self._watch(now)
+        since = self._listening_since(now)
         lost = 0
         is_more = True
         while is_more:
             with self._db.write() as tx:
-                run_ids, removed = store.lose(tx, now, self._since, _AT_ONCE)
+                run_ids, removed = store.lose(tx, now, since, _AT_ONCE)
             is_more = removed == _AT_ONCE
             lost += len(run_ids)
             for run_id in run_ids:
@@ -96,6 +105,15 @@ class Heartbeats:
         if self._looked is None or now < self._looked:
             with self._db.write() as tx:
                 store.set_back(tx, now)
+
+    def _listening_since(self, now: int) -> int:
+        """Since when no heartbeat was missed by a fault of the server. Says so when heartbeats begin to be refused."""
+        known_s = self._access.known_for_s()
+        was_deaf, self._is_deaf = self._is_deaf, known_s == 0 and self._looked is not None
+        if self._is_deaf and not was_deaf:
+            cause = "access does not answer, so callers are refused"
+            _log.warning("heartbeats.wait", cause=cause, silent_periods=SILENT_PERIODS)
+        return max(self._since, now - round(min(known_s * 1000, now)))
 
 
 _ALIVE = (RunStatus.RUNNING, RunStatus.LOST)

@@ -195,6 +195,23 @@ def test_a_token_that_left_the_settings_makes_no_further_administrator(installat
     assert digest(installation) == ""
 
 
+def test_a_replica_without_the_setting_says_that_it_ended_the_token_of_another_one(
+    installation: Installation, caplog: pytest.LogCaptureFixture
+) -> None:
+    installation.principal("ada", "admin")
+    given = new_text(TextKind.BOOTSTRAP)
+    replace(installation, given=Secret(given)).bootstrap.ensure()
+    before = "bootstrap.removed" in caplog.messages
+
+    installation.bootstrap.ensure()
+    installation.bootstrap.ensure()
+
+    [told] = [each.modelry_fields for each in caplog.records if each.message == "bootstrap.removed"]  # type: ignore[attr-defined]
+    assert not before
+    assert "restart all processes of access with the same access.bootstrap_token" in told["right"]
+    assert given not in str(told)
+
+
 def test_of_processes_that_start_at_once_the_first_makes_the_token(installation: Installation) -> None:
     def start(number: int) -> Installation:
         folder = installation.folder / f"replica-{number}"

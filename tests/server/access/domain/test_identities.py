@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from modelry_server.access.domain.identities import Identities
 from modelry_server.access.domain.issuers import Issuer
 from modelry_server.access.domain.oidc import Oidc
 from modelry_server.access.domain.principals import Draft
+from modelry_server.access.domain.token_texts import TextKind, new_text
 from modelry_server.access.domain.tokens import Draft as TokenDraft
 from modelry_server.access.entities import PrincipalKind
 from modelry_server.access.store import principals as store
@@ -252,6 +254,37 @@ def test_a_certificate_of_nobody_of_who_is_disabled_or_that_has_ended_is_refused
 
     with installation.db.read() as tx:
         assert store.by_name(tx, "robot.example") is None
+
+
+def test_the_debug_log_says_why_a_token_is_refused_and_of_which_one_but_not_its_text(
+    installation: Installation, clock: HeldClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "modelry.access")
+    ann, bob = (installation.principal(name, "reader") for name in ("ann", "bob"))
+    revoked, disabled, ended = (installation.token(who) for who in (ann, bob, ann))
+    unknown = new_text(TextKind.API_TOKEN)
+    with installation.db.write() as tx:
+        written.disable(tx, bob.principal_id)
+    with caller.using(Caller("ann", TRACE, identity=installation.identities.identity(ended[1]).identity)):
+        installation.tokens.revoke(revoked[0].token_id)
+
+    texts = [revoked[1], disabled[1], unknown, "secret-of-another-kind"]
+    for text in texts:
+        with pytest.raises(CredentialInvalid):
+            installation.identities.identity(text)
+    clock.advance(ended[0].expire_time - clock.now())
+    with pytest.raises(CredentialInvalid):
+        installation.identities.identity(ended[1])
+
+    said = [each.modelry_fields for each in caplog.records if each.message == "credential.refused"]  # type: ignore[attr-defined]
+    assert said == [
+        {"why": "it was revoked", "token_id": revoked[0].token_id, "principal_id": ann.principal_id},
+        {"why": "its principal is disabled", "token_id": disabled[0].token_id, "principal_id": bob.principal_id},
+        {"why": "there is no such token", "hint": unknown[-4:]},
+        {"why": "it has the form of no API token, and no issuer is configured"},
+        {"why": "it has ended", "token_id": ended[0].token_id, "principal_id": ann.principal_id},
+    ]
+    assert not any(text in str(said) for text in (*texts, ended[1]))
 
 
 def test_the_grants_of_who_is_unknown_are_refused(installation: Installation) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -114,6 +115,20 @@ def test_a_token_in_another_entry_is_no_credential(channel: grpc.Channel, name: 
     value = TOKEN.encode() if name.endswith("-bin") else f"Bearer {TOKEN}"
 
     assert refusal(channel, ((name, value),)).reason == "CREDENTIAL_MISSING"
+
+
+def test_the_debug_log_says_who_was_refused_and_never_by_a_name_that_is_only_claimed(
+    book: Book, channel: grpc.Channel, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "modelry.rpc")
+    book.write("bootstrap", "bootstrap", is_bootstrap=True)
+    claim = ("modelry-subject", "root")
+
+    for token in ("unknown", "bootstrap"):
+        refusal(channel, (claim, *bearer(token)))
+
+    said = [each.modelry_fields for each in caplog.records if each.message == "rpc.refused"]  # type: ignore[attr-defined]
+    assert [each["subject"] for each in said] == ["", "bootstrap"]
 
 
 def test_a_token_of_a_megabyte_is_refused_by_grpc_itself(channel: grpc.Channel) -> None:

@@ -9,11 +9,12 @@ import pytest
 
 from modelry_server.kernel import caller
 from modelry_server.kernel.access import Place
+from modelry_server.kernel.authority import FRESH_S, Authority
 from modelry_server.kernel.errors import FieldInvalid
 from modelry_server.kernel.ids import new_id
 from modelry_server.tracking.entities import RunStatus
 from modelry_server.tracking.store import heartbeats as store
-from tests.parts.judge import HeldJudge, calling
+from tests.parts.judge import GivenGrants, HeldJudge, calling
 from tests.server.tracking.room import Room, to
 
 PERIOD = 30_000
@@ -47,7 +48,7 @@ def a_server_that_starts(another_room: Callable[..., Room], now: int) -> Room:
     started = another_room()
     started.clock.advance(now - started.clock.now())
     started.heartbeats = type(started.heartbeats)(
-        started.db, started.places, metrics=started.metrics, clock=started.clock, pause_s=60.0
+        started.db, started.places, started.allowed, metrics=started.metrics, clock=started.clock, pause_s=60.0
     )
     return started
 
@@ -352,6 +353,52 @@ def test_heartbeats_say_which_runs_they_were_not_noted_for(at_work: Room) -> Non
     noted = at_work.heartbeats.log([unknown, ended, alive, deleted, alive], PERIOD)
 
     assert (noted.unknown, noted.not_running, noted.deleted) == ([unknown], [ended], [deleted])
+
+
+def test_no_run_is_lost_while_access_is_silent_and_each_has_two_periods_from_when_callers_are_let_in(
+    another_room: Callable[..., Room], caplog: pytest.LogCaptureFixture
+) -> None:
+    judge = Authority(GivenGrants(), clock=lambda: room.clock.now() / 1000)
+    room = another_room(judge=judge)
+
+    def hear(milliseconds: int) -> None:
+        for _ in range(0, milliseconds, 1000):
+            room.clock.advance(1000)
+            judge.heard()
+            if room.clock.now() % 5000 == 0:
+                room.heartbeats.find_lost()
+
+    room.heartbeats.find_lost()
+    hear(10 * PERIOD)
+    run_id = a_run_with_a_heartbeat(room)
+    pass_time(room, 10 * PERIOD)
+    while_away = status(room, run_id)
+    hear(2 * PERIOD)
+    in_time = status(room, run_id)
+    hear(10_000)
+
+    assert (while_away, in_time, status(room, run_id)) == (RUNNING, RUNNING, LOST)
+    said = [each.modelry_fields["cause"] for each in caplog.records if each.message == "heartbeats.wait"]  # type: ignore[attr-defined]
+    assert said == ["access does not answer, so callers are refused"]
+
+
+def test_a_silence_of_access_between_two_searches_counts_too(another_room: Callable[..., Room]) -> None:
+    judge = Authority(GivenGrants(), clock=lambda: room.clock.now() / 1000)
+    room = another_room(judge=judge)
+    judge.heard()
+    room.heartbeats.find_lost()
+    room.clock.advance(5000)
+    judge.heard()
+    room.heartbeats.find_lost()
+    run_id = a_run_with_a_heartbeat(room, 3000)
+
+    room.clock.advance(round(FRESH_S * 1000) + 1000)
+    judge.heard()
+    room.clock.advance(1000)
+    judge.heard()
+    room.heartbeats.find_lost()
+
+    assert status(room, run_id) is RUNNING
 
 
 @pytest.mark.parametrize(
