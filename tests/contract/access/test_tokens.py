@@ -98,7 +98,7 @@ def test_a_token_ends_in_ninety_days_and_one_made_by_a_token_not_after_that_one(
     assert usual.expire_time == end
     refusal = world.refused(api.CreateTokenRequest(expire_time=in_seconds(7200)), me)
     assert (refusal.code, refusal.reason) == ("PERMISSION_DENIED", "GRANT_TOO_WIDE")
-    assert refusal.metadata["latest"] == str(end.ToMilliseconds())
+    assert refusal.metadata["latest"] == end.ToJsonString()
 
 
 def test_a_token_that_has_ended_is_refused(world: World) -> None:
