@@ -178,6 +178,23 @@ def test_the_owner_of_a_service_account_makes_its_tokens_and_others_do_not(world
         assert (refusal.code, refusal.reason) == ("NOT_FOUND", "TOKEN_NOT_FOUND")
 
 
+def test_who_sees_an_account_is_told_which_permission_its_tokens_need(world: World) -> None:
+    member = world.locked.somebody("admin", api.Place(workspace=world.locked.workspace()))
+    job = world.locked.somebody()
+
+    assert world.ask(api.GetPrincipalRequest(principal_id=job.principal_id), member).principal.name
+    for of_job, permission in (
+        (api.CreateTokenRequest, "principals.write"),
+        (api.ListTokensRequest, "tokens.read"),
+        (api.RevokeTokensRequest, "tokens.revoke"),
+    ):
+        refusal = world.refused(of_job(principal_id=job.principal_id), member)
+        assert (refusal.code, refusal.reason) == ("PERMISSION_DENIED", "PERMISSION_MISSING")
+        assert (refusal.metadata["permission"], refusal.metadata["workspace"]) == (permission, "")
+        assert world.refused(of_job(principal_id=new_id()), member).reason == "PRINCIPAL_NOT_FOUND"
+    assert world.refused(api.GetTokenRequest(token_id=job.token_id), member).reason == "TOKEN_NOT_FOUND"
+
+
 def test_nobody_makes_tokens_of_another_person(world: World) -> None:
     person = world.principal(kind=api.PRINCIPAL_KIND_USER)
     assert world.ask(api.CreateTokenRequest(principal_id=person.principal_id)).secret  # the first, by an administrator
