@@ -35,8 +35,16 @@ class Shell:
 
     def run(self, *words: str, given: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
         """Runs `modelry` with these words; `given` is its standard input."""
+        environment = self.environment(**variables)
+        command = [sys.executable, "-m", "modelry_cli", *words]
+        return subprocess.run(
+            command, input=given, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    def environment(self, **variables: str) -> dict[str, str]:
+        """The variables of a process of this user."""
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("MODELRY_")}
-        environment = {
+        return {
             **inherited,
             **self.deployment.environment(),
             "PYTHONPATH": SOURCES,
@@ -45,10 +53,6 @@ class Shell:
             **self.variables,
             **variables,
         }
-        command = [sys.executable, "-m", "modelry_cli", *words]
-        return subprocess.run(
-            command, input=given, env=environment, capture_output=True, text=True, timeout=60, check=False
-        )
 
     def read(self, *words: str, **variables: str) -> Any:
         """The JSON of a command that must succeed."""
@@ -259,7 +263,7 @@ def test_who_has_no_role_is_not_told_to_create_a_workspace(grace: Shell) -> None
         answer = grace.run(*words)
 
         assert (answer.returncode, answer.stdout) == (1, "")
-        assert "or you have no role in it: `modelry whoami` shows where you have one" in answer.stderr
+        assert "or you have no role there: `modelry whoami` shows where you have one" in answer.stderr
         assert "workspace create" not in answer.stderr
 
 

@@ -80,7 +80,7 @@ class RoleNotFound(NotFound):
 
     def __init__(self, name: str) -> None:
         name = name[:100]
-        super().__init__(f"there is no role {name!r}; ListRoles lists all", kind="role", name=name, role=name)
+        super().__init__(f"there is no role {name!r}", kind="role", name=name, role=name)
 
 
 class RoleExists(AlreadyExists):
@@ -108,8 +108,8 @@ class RoleInUse(FailedPrecondition):
 
     def __init__(self, name: str, bindings: int, tokens: int) -> None:
         super().__init__(
-            f"the role {name!r} has {bindings} bindings, and {tokens} tokens that it caps; delete the bindings and "
-            "revoke the tokens first",
+            f"the role {name!r} has {_counted(bindings, 'binding')}, and {_counted(tokens, 'token')} that it caps; "
+            "remove the bindings and revoke the tokens first",
             role=name,
             bindings=bindings,
             tokens=tokens,
@@ -207,3 +207,7 @@ class IssuerUnavailable(Unavailable):
             f"the keys of the issuer {issuer!r} can't be read now, so its tokens can't be checked; try again later",
             issuer=issuer,
         )
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -127,6 +127,16 @@ class WorkspaceNotFound(NotFound):
         super().__init__(f"there is no workspace {name!r}", kind="workspace", name=name, workspace=name)
 
 
+def lacking(present: Caller, permission: str, workspace: str) -> PermissionMissing:
+    """The error of a caller without a permission, which says so where the cap of the credential alone forbids it."""
+    identity, cap = present.identity, ""
+    if identity is not None and identity.permission_cap is not None and permission not in identity.permission_cap:
+        cap = "permissions"
+    elif identity is not None and identity.workspace_cap is not None and workspace not in identity.workspace_cap:
+        cap = "workspaces"
+    return PermissionMissing(present.subject, permission, workspace, cap=cap)
+
+
 class Access:
     """Checks the permissions of the current caller. Where no permission is given, it is that of the current rpc."""
 
@@ -154,7 +164,7 @@ class Access:
             return
         if where.workspace and (not self._judge.sees(present, where) or place is None):
             raise unseen() if unseen else WorkspaceNotFound(where.workspace)
-        raise PermissionMissing(present.subject, needed, where.workspace)
+        raise lacking(present, needed, where.workspace)
 
     def _lets_in(self, present: Caller, permission: str, place: Place) -> bool:
         """Whether a caller has a permission, which is noted for what is judged again later, such as open streams."""
@@ -191,7 +201,7 @@ class Access:
             return found
         self.require_seen(Place(workspace))
         if self._judge.sees(present, rest_of(workspace)):  # a role for all that lies there
-            raise PermissionMissing(present.subject, needed, workspace)
+            raise lacking(present, needed, workspace)
         return found
 
     def parts(self, *, permission: str | None = None) -> Within:

@@ -19,6 +19,9 @@ ModelryError
 from collections.abc import Mapping
 from enum import Enum
 
+_CAPS = {"permissions": "a role without it", "workspaces": "some workspaces"}
+"""What limits a credential, by the word for it in metadata."""
+
 
 class ModelryError(Exception):
     """An error that the caller can act on. The message says what is wrong, with which value, and what would be right.
@@ -132,17 +135,20 @@ class FieldInvalid(InvalidArgument):
 
 
 class PermissionMissing(PermissionDenied):
-    """The caller lacks a permission."""
+    """The caller lacks a permission. `cap` says by what the credential is limited, if that alone is a reason."""
 
     reason = "PERMISSION_MISSING"
 
-    def __init__(self, subject: str, permission: str, workspace: str) -> None:
+    def __init__(self, subject: str, permission: str, workspace: str, *, cap: str = "") -> None:
         place = f"in the workspace {workspace!r}" if workspace else "for the whole installation"
+        limit = f"; the credential of the call is limited to {_CAPS[cap]}" if cap else ""
+        given = {"cap": cap} if cap else {}
         super().__init__(
-            f"{subject!r} does not have the permission '{permission}' {place}",
+            f"{subject!r} does not have the permission '{permission}' {place}{limit}",
             permission=permission,
             subject=subject,
             workspace=workspace,
+            **given,
         )
 
 

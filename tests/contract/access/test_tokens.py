@@ -98,7 +98,7 @@ def test_a_token_ends_in_ninety_days_and_one_made_by_a_token_not_after_that_one(
     assert usual.expire_time == end
     refusal = world.refused(api.CreateTokenRequest(expire_time=in_seconds(7200)), me)
     assert (refusal.code, refusal.reason) == ("PERMISSION_DENIED", "GRANT_TOO_WIDE")
-    assert refusal.metadata["latest"] == str(end.ToMilliseconds())
+    assert refusal.metadata["latest"] == end.ToJsonString()
 
 
 def test_a_token_that_has_ended_is_refused(world: World) -> None:
@@ -194,6 +194,23 @@ def test_the_owner_of_a_service_account_makes_its_tokens_and_others_do_not(world
     for of_token in (api.GetTokenRequest, api.RotateTokenRequest, api.RevokeTokenRequest):
         refusal = world.refused(of_token(token_id=made.token.token_id), other)
         assert (refusal.code, refusal.reason) == ("NOT_FOUND", "TOKEN_NOT_FOUND")
+
+
+def test_who_sees_an_account_is_told_which_permission_its_tokens_need(world: World) -> None:
+    member = world.locked.somebody("admin", api.Place(workspace=world.locked.workspace()))
+    job = world.locked.somebody()
+
+    assert world.ask(api.GetPrincipalRequest(principal_id=job.principal_id), member).principal.name
+    for of_job, permission in (
+        (api.CreateTokenRequest, "principals.write"),
+        (api.ListTokensRequest, "tokens.read"),
+        (api.RevokeTokensRequest, "tokens.revoke"),
+    ):
+        refusal = world.refused(of_job(principal_id=job.principal_id), member)
+        assert (refusal.code, refusal.reason) == ("PERMISSION_DENIED", "PERMISSION_MISSING")
+        assert (refusal.metadata["permission"], refusal.metadata["workspace"]) == (permission, "")
+        assert world.refused(of_job(principal_id=new_id()), member).reason == "PRINCIPAL_NOT_FOUND"
+    assert world.refused(api.GetTokenRequest(token_id=job.token_id), member).reason == "TOKEN_NOT_FOUND"
 
 
 def test_nobody_makes_tokens_of_another_person(world: World) -> None:

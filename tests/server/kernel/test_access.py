@@ -84,6 +84,27 @@ def test_who_has_a_role_there_is_told_what_is_missing() -> None:
     assert caught.value.metadata == {"permission": WRITE, "subject": "ann", "workspace": "risk"}
 
 
+@pytest.mark.parametrize(
+    ("cap", "place", "said"),
+    [
+        ({"permission_cap": frozenset({READ})}, RISK, "permissions"),
+        ({"workspace_cap": frozenset({"risk"})}, INSTALLATION, "workspaces"),
+        ({"permission_cap": frozenset({WRITE}), "workspace_cap": frozenset({"risk"})}, RISK, None),
+    ],
+)
+def test_whose_credential_is_capped_is_told_if_the_cap_forbids_it(
+    cap: dict[str, frozenset[str]], place: Place, said: str | None
+) -> None:
+    capped = replace(ANN, identity=replace(IDENTITY, **cap))  # type: ignore[arg-type]
+    access = access_with(workspaces={"risk": frozenset({READ})}, everywhere=frozenset())
+
+    with caller.using(capped), pytest.raises(PermissionMissing) as caught:
+        access.require(place)
+
+    assert caught.value.metadata.get("cap") == said
+    assert ("the credential of the call is limited to" in caught.value.message) == (said is not None)
+
+
 @pytest.mark.parametrize("permission", [READ, WRITE])
 def test_that_there_is_an_installation_is_no_secret(permission: str) -> None:
     access = access_with()

@@ -9,7 +9,8 @@ import typer
 from modelry_cli.names import Names
 from modelry_cli.options import Description, Limit, NewDescription, Yes, agreed
 from modelry_cli.session import Session, asks, fields_of
-from modelry_cli.terminal.output import Column
+from modelry_cli.terminal import output
+from modelry_cli.terminal.output import Column, Format
 
 if TYPE_CHECKING:
     from modelry.types import Role, RoleBinding
@@ -149,12 +150,14 @@ def list_bindings(
     """Lists who has which role in the workspace and in what lies in it, or everywhere.
 
     What is bound for the whole installation is listed with --everywhere only. With --user or --group only what is bound
-    to it, and not what is bound to its groups.
+    to it, in all places that you may see unless one is named, and not what is bound to the groups that it is in.
     """
     if user and group:
         raise typer.BadParameter("give --user or --group")
-    place = _place(session, experiment, model, everywhere)
-    found = session.client.roles.bindings(role=role, principal=user, group=group, **place)
+    where = _place(session, experiment, model, everywhere)
+    if (user or group) and not (experiment or model or session.workspace):
+        where["everywhere"] = True
+    found = session.client.roles.bindings(role=role, principal=user, group=group, **where)
     names = Names(session)
     columns: list[Column[RoleBinding]] = [
         Column("ROLE", lambda binding: binding.role),
@@ -163,7 +166,22 @@ def list_bindings(
         Column("SINCE", lambda binding: binding.create_time, spare=2),
         Column("ID", lambda binding: binding.binding_id, whole=True, spare=1),
     ]
-    session.show_all(found, columns, limit=limit, nothing="Nobody has a role there.")
+    who = f"{user} has no role of their own" if user else f"The group {group} has no role" if group else ""
+    place = _told(session, **where)
+    session.show_all(found, columns, limit=limit, nothing=f"{who or 'Nobody has a role'} {place}.")
+    if user and session.format is Format.TABLE:
+        output.note(
+            "Roles of the groups that it is in are not among these: `modelry role bindings --group GROUP` lists them, "
+            "and `modelry group members GROUP` who is in a group."
+        )
+
+
+def _told(session: Session, experiment: str, model: str, everywhere: bool) -> str:
+    """Where bindings were looked for, in words. Those for all places are only as many as the caller may see."""
+    if everywhere:
+        return "in any place that you may see"
+    part = f"the experiment {experiment} of " if experiment else f"the model {model} of " if model else ""
+    return f"in {part}the workspace {session.client.workspace}"
 
 
 def _place(session: Session, experiment: str, model: str, everywhere: bool) -> dict[str, Any]:

@@ -76,8 +76,9 @@ def _deliver(address: str | None, output_format: Format) -> None:
     if report.problems:
         if _is_something_left():
             output.note(
-                "`modelry sync --list` shows what is left. If it can never be delivered, delete it: "
-                "`modelry sync --discard FILE`."
+                "`modelry sync --list` shows what is left. It stays until it is delivered, such as after you have got "
+                "a role or a token back: `modelry whoami` shows what you may do. Only what can never be delivered is "
+                "for `modelry sync --discard FILE`, which deletes it for ever."
             )
         raise typer.Exit(1)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,7 +57,7 @@ def list_tokens(
     ended: Annotated[bool, typer.Option("--ended", help="Also those that have ended or were revoked.")] = False,
     limit: Limit = None,
 ) -> None:
-    """Lists tokens, the newest first, without their secrets."""
+    """Lists tokens, the newest first, without their secrets. Those in force only, unless you say --ended."""
     names = Names(session)
     columns: list[Column[Token]] = [
         Column("ID", lambda token: token.token_id, whole=True),
@@ -69,7 +71,10 @@ def list_tokens(
         Column("BY", lambda token: names.of(token.creator_id), spare=4),
     ]
     found = session.client.tokens.list(user, with_ended=ended)
-    session.show_all(found, columns, limit=limit, nothing="No tokens.")
+    with _owner_asked(user):
+        session.show_all(found, columns, limit=limit, nothing="No tokens." if ended else "No tokens in force.")
+    if not ended and session.format is Format.TABLE:
+        output.note("Tokens that have ended or were revoked are not shown; --ended shows them, too.")
 
 
 @asks(app, "get")
@@ -96,14 +101,16 @@ def create_token(
 
     Standard output is the secret alone, so that it can go into a file or a variable.
     """
-    made = session.client.tokens.create(
-        principal=user,
-        description=description,
-        role_cap=cap,
-        workspaces=only_workspace or (),
-        expire_time=_duration(expires_in),
-    )
+    with _owner_asked(user):
+        made = session.client.tokens.create(
+            principal=user,
+            description=description,
+            role_cap=cap,
+            workspaces=only_workspace or (),
+            expire_time=_duration(expires_in),
+        )
     show_issued(session, made)
+    _warn_of_end(session, made, expires_in)
 
 
 @asks(app, "rotate")
@@ -117,6 +124,7 @@ def rotate_token(session: Session, token_id: OwnTokenId = "", expires_in: Expire
     made = credentials.rotate_token(token_id, session.address, expire_time=_duration(expires_in))
     kept = f" The login in {made.kept_in} has the new one." if made.kept_in else ""
     show_issued(session, made.token, f"The secret before it is accepted for ten minutes more.{kept}")
+    _warn_of_end(session, made.token, expires_in)
     if made.problem:
         output.refuse(f"the login still has the old secret, because it can't be changed: {made.problem}")
         raise typer.Exit(1)
@@ -165,6 +173,42 @@ def show_issued(session: Session, token: IssuedToken, more: str = "") -> None:
     )
     output.note(f"The secret is shown this once, so keep it now. {more}".rstrip())
     output.write_text(token.secret)
+
+
+@contextmanager
+def _owner_asked(user: str) -> Iterator[None]:
+    """Asks for --user where the server does not know its callers, so that nobody has tokens of their own."""
+    from modelry.errors import FieldInvalid
+
+    try:
+        yield
+    except FieldInvalid as refused:
+        if user or "principal_id" not in refused.fields:
+            raise
+        raise typer.BadParameter("say whose, with --user: the server does not know its callers") from None
+
+
+def _warn_of_end(session: Session, token: IssuedToken, asked: str | None) -> None:
+    """Says so if a token ends earlier than usual, because it is made by means of one that ends then.
+
+    Where a time was asked for, the server refuses one that is later.
+    """
+    from modelry import ModelryError
+
+    if asked is not None:
+        return
+    try:
+        own = session.client.whoami().token
+    except ModelryError:  # the token is made, and shown
+        return
+    if own is None or own.token_id == token.token_id or own.expire_time is None:
+        return
+    if own.expire_time == token.expire_time:
+        output.note(
+            f"warning: it ends at {own.expire_time:%Y-%m-%d %H:%M} UTC, with the token that you use now, and not after "
+            "the usual time: no token outlives the one that makes it. For a later end, rotate yours first with "
+            "`modelry token rotate`, or log in again; then rotate this one."
+        )
 
 
 def _duration(word: str | None) -> timedelta | None:

@@ -157,6 +157,12 @@ def create_administrator(
 def _bootstrap_token(file: Path | None) -> str:
     """The bootstrap token; never from the arguments, which every user of the machine can list."""
     if file is not None:
+        if not file.exists():
+            output.refuse(
+                f"{file} is not there: the server deletes it once it was used, so there may be an administrator "
+                "already; docs/access.md says how to let one in again"
+            )
+            raise typer.Exit(1)
         with file.open("rb") as source:
             given, where = source.read(_LONGEST).decode("ascii", errors="replace"), str(file)
     elif given := os.environ.get(_BOOTSTRAP, ""):

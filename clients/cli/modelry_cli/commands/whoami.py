@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import typer
@@ -48,7 +49,12 @@ def whoami(session: Session) -> None:
     }
     session.show(found, drawn)
     if not found.grants:
-        output.note("You have no role here. An administrator can give you one: modelry role bind ROLE --user NAME")
+        place = f"in the workspace {session.workspace}" if session.workspace else "anywhere"
+        words = f"--user {shlex.quote(principal.name)} --workspace {shlex.quote(session.workspace or 'WORKSPACE')}"
+        output.note(
+            f"You have no role {place} that this credential can use. An administrator can give you one: "
+            f"modelry role bind ROLE {words}"
+        )
 
 
 def command() -> Any:

@@ -25,7 +25,6 @@ from modelry_server.kernel.requests.idempotency import Request, Requests
 from modelry_server.kernel.requests.paging import Found, SortValue
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import Transaction
-from modelry_server.permissions import Permission
 
 CHANGEABLE = ("display_name", "owner_id", "disabled")
 """The fields that an update can change."""
@@ -126,7 +125,7 @@ class Principals:
                 fields.id("principal_id", principal_id)
         with self._db.read() as tx:
             found = store.find(tx, principal_id) if principal_id else store.by_name(tx, name)
-        if found is not None and (sight.answers_for(found) or self._sees_all()):
+        if found is not None and (sight.answers_for(found) or sight.sees_all(self._access)):
             return Seen(found)
         if found is None or name:
             raise PrincipalNotFound(principal_id or name)
@@ -143,7 +142,7 @@ class Principals:
             if kind and kind not in set(PrincipalKind):
                 fields.refuse("kind", _no_kind(kind))
             fields.text("name_contains", name_contains, longest=KEY_LENGTH)
-        only_of = None if self._sees_all() else sight.own_id()
+        only_of = None if sight.sees_all(self._access) else sight.own_id()
         with self._db.read() as tx:
             found = store.page(
                 tx,
@@ -224,11 +223,6 @@ class Principals:
                 sorted(joined),
                 _granted(bound, identity, workspace),
             )
-
-    def _sees_all(self) -> bool:
-        return self._access.allows(INSTALLATION, permission=Permission.PRINCIPALS_READ) or self._access.anywhere(
-            Permission.MEMBERS_WRITE
-        )
 
     def _judge(self, fields: Fields, draft: Draft) -> None:
         if draft.kind not in set(PrincipalKind):

@@ -24,20 +24,28 @@ def answers_for(principal: Principal) -> bool:
     return bool(me) and me in (principal.principal_id, principal.owner_id)
 
 
+def sees_all(access: Access) -> bool:
+    """Whether the caller sees all principals: it administers them, or gives roles somewhere."""
+    return access.allows(INSTALLATION, permission=Permission.PRINCIPALS_READ) or access.anywhere(
+        Permission.MEMBERS_WRITE
+    )
+
+
 def require_own(
     tx: Transaction, access: Access, principal_id: str, permission: Permission, *, unseen: ModelryError | None = None
 ) -> Principal:
     """The principal, if the caller answers for it, or has the permission for the whole installation.
 
-    Raises `unseen`, by default PrincipalNotFound, if there is none, or the caller may not see its tokens;
-    PermissionMissing if the caller may see them and lacks the permission.
+    Raises PermissionMissing if there is one that the caller sees, without the permission. `unseen` stands for a thing
+    of the principal that only those see who may see its tokens. Raises that, by default PrincipalNotFound, if there is
+    none, or the caller does not see it.
     """
     principal = store.find(tx, principal_id)
     if principal is not None and answers_for(principal):
         return principal
-    sees = any(access.allows(INSTALLATION, permission=each) for each in (permission, *_SEEING))
-    if principal is None or not sees:
+    sees_tokens = any(access.allows(INSTALLATION, permission=each) for each in (permission, *_SEEING))
+    if principal is None or not (sees_tokens or (unseen is None and sees_all(access))):
         raise unseen or PrincipalNotFound(principal_id)
-    if permission is not Permission.TOKENS_READ:
+    if not sees_tokens or permission is not Permission.TOKENS_READ:
         access.require(INSTALLATION, permission=permission)
     return principal

@@ -20,6 +20,7 @@ from modelry_server.kernel.ids import new_id
 from modelry_server.kernel.requests.fields import Fields
 from modelry_server.kernel.requests.idempotency import Request, Requests
 from modelry_server.kernel.requests.paging import Found, SortValue
+from modelry_server.kernel.requests.times import in_words
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.permissions import Permission
@@ -274,16 +275,18 @@ class Tokens:
             return usual if latest is None else min(usual, latest)
         if latest is not None and given > latest:
             raise GrantTooWide(
-                f"expire_time: {given} ms since 1970 is after the end of the token of the caller, {latest} ms",
-                expire_time=given,
-                latest=latest,
+                f"expire_time: {in_words(given)} is after the end of the token of the caller, {in_words(latest)}; give "
+                "an end until then, or none",
+                expire_time=in_words(given),
+                latest=in_words(latest),
             )
         return given
 
 
 def _judge_end(fields: Fields, given: int | None, now: int, longest: int, why: str) -> None:
     if given is not None and not now < given <= now + longest:
-        problem = f"{given} ms since 1970 is not within {longest / 86_400_000:g} days from now ({now} ms)"
+        limits = f"{in_words(now)} to {in_words(now + longest)}"
+        problem = f"{in_words(given)} is not within {longest / 86_400_000:g} days from now ({limits})"
         fields.refuse("expire_time", f"{problem}: {why}" if why else problem)
 
 

@@ -1,5 +1,7 @@
 """Times and durations in requests."""
 
+from datetime import UTC, datetime, timedelta
+
 from google.protobuf.message import Message
 
 from modelry_server.kernel.errors import FieldInvalid
@@ -16,3 +18,12 @@ def milliseconds(message: Message, field: str, *, prefix: str = "") -> int | Non
     if not 0 <= time.nanos < 1_000_000_000:
         raise FieldInvalid({f"{prefix}{field}": f"{time.nanos} nanos are not within a second: 0 to 999999999"})
     return int(time.seconds * 1000 + time.nanos // 1_000_000)
+
+
+def in_words(time: int) -> str:
+    """A time in milliseconds since the epoch for messages: in UTC, as ISO 8601 writes it."""
+    try:
+        moment = datetime.fromtimestamp(time // 1000, UTC) + timedelta(milliseconds=time % 1000)
+    except (OverflowError, ValueError, OSError):
+        return f"{time} ms since 1970"
+    return moment.isoformat(timespec="milliseconds" if time % 1000 else "seconds").replace("+00:00", "Z")

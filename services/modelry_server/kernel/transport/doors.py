@@ -12,14 +12,13 @@ from typing import Protocol
 import grpc
 import prometheus_client
 
-from modelry_server.kernel.access import Kind
+from modelry_server.kernel.access import Kind, lacking
 from modelry_server.kernel.authority import Authority, Known
 from modelry_server.kernel.caller import Caller, Credential
 from modelry_server.kernel.errors import (
     CredentialInvalid,
     CredentialMissing,
     ModelryError,
-    PermissionMissing,
     TooManyFailures,
 )
 from modelry_server.kernel.telemetry import Log
@@ -169,7 +168,7 @@ class OpenCalls:
             present = replace(call.caller, identity=known.identity, grants=known.grants)
         for permission, place in list(call.caller.judged or ()):
             if permission not in tuple(Kind) and not self._authority.may(present, permission, place):
-                raise PermissionMissing(call.caller.subject, permission, place.workspace)
+                raise lacking(call.caller, permission, place.workspace)
         with self._lock:
             if call in self._judged:
                 self._judged[call] = changes

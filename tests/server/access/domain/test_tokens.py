@@ -191,7 +191,7 @@ def test_of_many_who_make_the_last_token_at_once_one_makes_it(installation: Inst
 
 
 def test_a_stranger_finds_no_token_and_no_principal_and_can_change_none(installation: Installation) -> None:
-    ada, eve = installation.principal("ada"), installation.principal("eve", "admin", Place("default"))
+    ada, eve = installation.principal("ada"), installation.principal("eve", "writer", Place("default"))
     token, text = installation.token(ada)
     _, strange = installation.token(eve)
     tokens = installation.tokens

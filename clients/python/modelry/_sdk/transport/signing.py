@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import getpass
 import os
-import shlex
 from urllib.parse import quote
 
 from modelry._sdk.credentials import sources
 from modelry._sdk.credentials.sources import Sources
 from modelry._sdk.credentials.tokens import Token
 from modelry._sdk.transport import process, settings
+from modelry._sdk.transport.remedies import remedy
 from modelry._sdk.values.texts import is_printable
 from modelry._sdk.values.urls import MASK
 from modelry.errors import InvalidArgument, ModelryError
@@ -85,23 +85,14 @@ class Signing:
         if error.code == "UNAUTHENTICATED":
             refused = token and f"the token {token.source} is refused; {token.remedy}"
             advice = refused or self._sources.advice
-        elif error.code == "PERMISSION_DENIED" and token is not None:
-            advice = f"called with the token {token.source}"
-        elif error.reason == "WORKSPACE_NOT_FOUND":
-            advice = self._without_workspace(error.metadata.get("workspace", ""), token)
-        elif message == error.message:
-            return error
         else:
-            advice = f"called with the token {token.source}" if token else ""
+            is_told = token is not None and (error.code == "PERMISSION_DENIED" or message != error.message)
+            used = f"called with the token {token.source}" if token is not None and is_told else ""
+            advice = "; ".join(filter(None, (used, remedy(error, is_known=token is not None or self._certified))))
+        if not advice:
+            return error
         said = f"{message} ({advice})"
         return type(error)(said, reason=error.reason, metadata=error.metadata, fields=error.fields)
-
-    def _without_workspace(self, name: str, token: Token | None) -> str:
-        """What to do where a workspace is not there: it may be there for others, if the server knows who calls."""
-        if token is not None or self._certified:
-            return "or you have no role in it: `modelry whoami` shows where you have one"
-        is_shown = 0 < len(name) <= _NAME_LIMIT and all(map(is_printable, name))
-        return f"create it with: modelry workspace create {shlex.quote(name) if is_shown else 'NAME'}"
 
     def require_private(self, source: str) -> None:
         """Raises Unauthenticated if the token of a source must not be sent."""

@@ -55,7 +55,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 9
     """INTERNAL: a bug or a broken installation. Metadata: `correlation_id`; the server's log has the cause under it."""
     ERROR_REASON_PERMISSION_MISSING: _ErrorReason.ValueType  # 10
-    """PERMISSION_DENIED: the caller may not do this. Metadata: `permission`."""
+    """PERMISSION_DENIED: the caller may not do this. Metadata: `permission`; `cap` where the credential is limited so that
+    it can't be used for this, whatever the caller may do: to some `permissions`, or to some `workspaces`.
+    """
     ERROR_REASON_ETAG_MISMATCH: _ErrorReason.ValueType  # 11
     """ABORTED: somebody else has changed the thing since it was read. Metadata: `etag` (the current one)."""
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 12
@@ -200,7 +202,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: the principal is disabled. Enable it first."""
     ERROR_REASON_GRANT_TOO_WIDE: _ErrorReason.ValueType  # 96
     """PERMISSION_DENIED: the caller would give, or take, more than it may do itself. Metadata: `permissions` (those that
-    it lacks).
+    it lacks); `latest` for a token that would outlive the one of the caller: when that ends.
     """
     ERROR_REASON_TOO_MANY_FAILURES: _ErrorReason.ValueType  # 97
     """RESOURCE_EXHAUSTED: too many calls with credentials that are not accepted came from this address, or begin with the
@@ -253,7 +255,9 @@ written nothing.
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 9
 """INTERNAL: a bug or a broken installation. Metadata: `correlation_id`; the server's log has the cause under it."""
 ERROR_REASON_PERMISSION_MISSING: ErrorReason.ValueType  # 10
-"""PERMISSION_DENIED: the caller may not do this. Metadata: `permission`."""
+"""PERMISSION_DENIED: the caller may not do this. Metadata: `permission`; `cap` where the credential is limited so that
+it can't be used for this, whatever the caller may do: to some `permissions`, or to some `workspaces`.
+"""
 ERROR_REASON_ETAG_MISMATCH: ErrorReason.ValueType  # 11
 """ABORTED: somebody else has changed the thing since it was read. Metadata: `etag` (the current one)."""
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 12
@@ -398,7 +402,7 @@ ERROR_REASON_PRINCIPAL_DISABLED: ErrorReason.ValueType  # 95
 """FAILED_PRECONDITION: the principal is disabled. Enable it first."""
 ERROR_REASON_GRANT_TOO_WIDE: ErrorReason.ValueType  # 96
 """PERMISSION_DENIED: the caller would give, or take, more than it may do itself. Metadata: `permissions` (those that
-it lacks).
+it lacks); `latest` for a token that would outlive the one of the caller: when that ends.
 """
 ERROR_REASON_TOO_MANY_FAILURES: ErrorReason.ValueType  # 97
 """RESOURCE_EXHAUSTED: too many calls with credentials that are not accepted came from this address, or begin with the
