@@ -163,6 +163,7 @@ def _identity(given: api.Identity) -> Identity:
         frozenset(given.workspace_cap) or None,
         ends.ToMilliseconds() / 1000 if given.HasField("expire_time") else math.inf,
         given.bootstrap,
+        given.invitation,
     )
 
 

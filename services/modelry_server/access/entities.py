@@ -94,7 +94,8 @@ class Member:
 class Token:
     """An API token, without its text. `workspaces` and `role_cap` are empty if it has no such cap.
 
-    `lifetime_ms` is how long it may live from a rotation on that is made by means of the token itself.
+    `lifetime_ms` is how long it may live from a rotation on that is made by means of the token itself. `is_invitation`:
+    somebody else has made it as the first one of a person, who has not exchanged it yet.
     """
 
     token_id: str
@@ -110,6 +111,7 @@ class Token:
     revoke_time: int | None = None
 
 
+    is_invitation: bool = False
 @dataclass(frozen=True, slots=True)
 class Role:
     """A set of permissions under a name."""

@@ -31,6 +31,7 @@ class Book:
         workspace: str = "",
         expire_time: float = math.inf,
         is_bootstrap: bool = False,
+        is_invitation: bool = False,
     ) -> Identity:
         """Writes down a token of a principal, and what it may do: everywhere, or in a workspace."""
         identity = Identity(
@@ -40,6 +41,7 @@ class Book:
             f"id of {bearer}",
             expire_time=expire_time,
             is_bootstrap=is_bootstrap,
+            is_invitation=is_invitation,
         )
         given = frozenset(permissions)
         grants = Grants(workspaces={workspace: given}) if workspace else Grants(everywhere=given)

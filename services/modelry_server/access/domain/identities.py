@@ -120,6 +120,8 @@ class Identities:
             cap = None
             if token.role_cap:  # a role that is not there any more allows nothing
                 cap = caps.permissions_of(tx, token.role_cap) or frozenset()
+            if token.is_invitation:
+                cap = frozenset()
             identity = Identity(
                 principal.principal_id,
                 principal.name,
@@ -128,6 +130,7 @@ class Identities:
                 permission_cap=cap,
                 workspace_cap=frozenset(token.workspaces) if token.workspaces else None,
                 expire_time=end / 1000,
+                is_invitation=token.is_invitation,
             )
             return _known(tx, identity), revision
 

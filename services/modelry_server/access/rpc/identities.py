@@ -115,6 +115,7 @@ def _identity(identity: Identity) -> internal.Identity:
         permission_cap=sorted(identity.permission_cap or ()),
         workspace_cap=sorted(identity.workspace_cap or ()),
         bootstrap=identity.is_bootstrap,
+        invitation=identity.is_invitation,
     )
     message.expire_time.FromMilliseconds(round(min(identity.expire_time, _LAST_S) * 1000))
     return message

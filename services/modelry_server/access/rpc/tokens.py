@@ -52,6 +52,7 @@ def token_message(token: Token) -> api.Token:
         hint=token.hint,
         role_cap=token.role_cap,
         workspaces=token.workspaces,
+        invitation=token.is_invitation,
     )
     message.create_time.FromMilliseconds(token.create_time)
     message.expire_time.FromMilliseconds(token.expire_time)

@@ -71,7 +71,7 @@ group_members = sa.Table(
 
 # `digest` is the SHA-256 of the text. `former_digest` is that of the text before the last rotation, which is accepted
 # until `former_until`. `lifetime_ms` is how long a rotation by means of the token itself may let it live, from then on.
-# `workspaces` is JSON.
+# `workspaces` is JSON. `is_invitation` says that another one made it for a person, who has not exchanged it yet.
 tokens = sa.Table(
     "tokens",
     metadata,
@@ -90,6 +90,7 @@ tokens = sa.Table(
     sa.Column("last_use_time", sa.BigInteger, nullable=True),
     sa.Column("revoke_time", sa.BigInteger, nullable=True),
     sa.Index("tokens_by_principal", "principal_id", "create_time", "token_id"),
+    sa.Column("is_invitation", sa.Boolean, nullable=False),
 )
 
 # Those that are no part of Modelry. `permissions` is JSON.

@@ -92,6 +92,7 @@ def _create_tokens() -> None:
         sa.Column("last_use_time", sa.BigInteger, nullable=True),
         sa.Column("revoke_time", sa.BigInteger, nullable=True),
         sa.Index("tokens_by_principal", "principal_id", "create_time", "token_id"),
+        sa.Column("is_invitation", sa.Boolean, nullable=False),
     )
 
 

@@ -39,6 +39,7 @@ class Token(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     LAST_USE_TIME_FIELD_NUMBER: _builtins.int
     REVOKE_TIME_FIELD_NUMBER: _builtins.int
+    INVITATION_FIELD_NUMBER: _builtins.int
     token_id: _builtins.str
     """The id: 32 hexadecimal characters. It is no secret."""
     principal_id: _builtins.str
@@ -49,6 +50,11 @@ class Token(_message.Message):
     """The last 4 characters of the text, by which a person recognises it."""
     role_cap: _builtins.str
     """The most that the token may do: a role, by name. Empty: all that its principal may do."""
+    invitation: _builtins.bool
+    """Whether it is an invitation: the first token of a person, made by another one. It can only be exchanged: it reads who
+    it is of, with WhoAmI, and rotates itself, with RotateToken; then it is a token like any other. Everything else is
+    refused with `TOKEN_IS_INVITATION`.
+    """
     @_builtins.property
     def workspaces(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The only workspaces that the token may be used in. Empty: all that its principal may use. At most 100."""
@@ -82,10 +88,11 @@ class Token(_message.Message):
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         last_use_time: _timestamp_pb2.Timestamp | None = ...,
         revoke_time: _timestamp_pb2.Timestamp | None = ...,
+        invitation: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "last_use_time", b"last_use_time", "revoke_time", b"revoke_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "expire_time", b"expire_time", "hint", b"hint", "last_use_time", b"last_use_time", "principal_id", b"principal_id", "revoke_time", b"revoke_time", "role_cap", b"role_cap", "token_id", b"token_id", "workspaces", b"workspaces"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "expire_time", b"expire_time", "hint", b"hint", "invitation", b"invitation", "last_use_time", b"last_use_time", "principal_id", b"principal_id", "revoke_time", b"revoke_time", "role_cap", b"role_cap", "token_id", b"token_id", "workspaces", b"workspaces"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

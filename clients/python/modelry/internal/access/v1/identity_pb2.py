@@ -27,7 +27,7 @@ from modelry.api.access.v1 import role_pb2 as modelry_dot_api_dot_access_dot_v1_
 from modelry.api.common.v1 import audit_record_pb2 as modelry_dot_api_dot_common_dot_v1_dot_audit__record__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)modelry/internal/access/v1/identity.proto\x12\x1amodelry.internal.access.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a modelry/api/access/v1/role.proto\x1a(modelry/api/common/v1/audit_record.proto\"\x98\x02\n\x08Identity\x12\x14\n\x0cprincipal_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12>\n\x0f\x63redential_kind\x18\x03 \x01(\x0e\x32%.modelry.api.common.v1.CredentialKind\x12\x15\n\rcredential_id\x18\x04 \x01(\t\x12\x0e\n\x06groups\x18\x05 \x03(\t\x12\x0e\n\x06\x63\x61pped\x18\x06 \x01(\x08\x12\x16\n\x0epermission_cap\x18\x07 \x03(\t\x12\x15\n\rworkspace_cap\x18\x08 \x03(\t\x12/\n\x0b\x65xpire_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tbootstrap\x18\n \x01(\x08\"K\n\x06Grants\x12\x13\n\x0bpermissions\x18\x01 \x03(\t\x12,\n\x06places\x18\x02 \x03(\x0b\x32\x1c.modelry.api.access.v1.Place\"h\n\x11\x43lientCertificate\x12\r\n\x05names\x18\x01 \x03(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"k\n\x06\x43hange\x12\x16\n\x0cprincipal_id\x18\x01 \x01(\tH\x00\x12\x0f\n\x05group\x18\x02 \x01(\tH\x00\x12\x17\n\rcredential_id\x18\x03 \x01(\tH\x00\x12\x14\n\neverything\x18\x04 \x01(\x08H\x00\x42\t\n\x07\x63hangedB\xbc\x01\n\x1e\x64\x65v.modelry.internal.access.v1B\rIdentityProtoP\x01Z/modelry.dev/internal/access/v1;internalaccessv1\xaa\x02\x1aModelry.Internal.Access.V1\xca\x02\x1aModelry\\Internal\\Access\\V1\xea\x02\x1dModelry::Internal::Access::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)modelry/internal/access/v1/identity.proto\x12\x1amodelry.internal.access.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a modelry/api/access/v1/role.proto\x1a(modelry/api/common/v1/audit_record.proto\"\xac\x02\n\x08Identity\x12\x14\n\x0cprincipal_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12>\n\x0f\x63redential_kind\x18\x03 \x01(\x0e\x32%.modelry.api.common.v1.CredentialKind\x12\x15\n\rcredential_id\x18\x04 \x01(\t\x12\x0e\n\x06groups\x18\x05 \x03(\t\x12\x0e\n\x06\x63\x61pped\x18\x06 \x01(\x08\x12\x16\n\x0epermission_cap\x18\x07 \x03(\t\x12\x15\n\rworkspace_cap\x18\x08 \x03(\t\x12/\n\x0b\x65xpire_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tbootstrap\x18\n \x01(\x08\x12\x12\n\ninvitation\x18\x0b \x01(\x08\"K\n\x06Grants\x12\x13\n\x0bpermissions\x18\x01 \x03(\t\x12,\n\x06places\x18\x02 \x03(\x0b\x32\x1c.modelry.api.access.v1.Place\"h\n\x11\x43lientCertificate\x12\r\n\x05names\x18\x01 \x03(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"k\n\x06\x43hange\x12\x16\n\x0cprincipal_id\x18\x01 \x01(\tH\x00\x12\x0f\n\x05group\x18\x02 \x01(\tH\x00\x12\x17\n\rcredential_id\x18\x03 \x01(\tH\x00\x12\x14\n\neverything\x18\x04 \x01(\x08H\x00\x42\t\n\x07\x63hangedB\xbc\x01\n\x1e\x64\x65v.modelry.internal.access.v1B\rIdentityProtoP\x01Z/modelry.dev/internal/access/v1;internalaccessv1\xaa\x02\x1aModelry.Internal.Access.V1\xca\x02\x1aModelry\\Internal\\Access\\V1\xea\x02\x1dModelry::Internal::Access::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,11 +36,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\036dev.modelry.internal.access.v1B\rIdentityProtoP\001Z/modelry.dev/internal/access/v1;internalaccessv1\252\002\032Modelry.Internal.Access.V1\312\002\032Modelry\\Internal\\Access\\V1\352\002\035Modelry::Internal::Access::V1'
   _globals['_IDENTITY']._serialized_start=183
-  _globals['_IDENTITY']._serialized_end=463
-  _globals['_GRANTS']._serialized_start=465
-  _globals['_GRANTS']._serialized_end=540
-  _globals['_CLIENTCERTIFICATE']._serialized_start=542
-  _globals['_CLIENTCERTIFICATE']._serialized_end=646
-  _globals['_CHANGE']._serialized_start=648
-  _globals['_CHANGE']._serialized_end=755
+  _globals['_IDENTITY']._serialized_end=483
+  _globals['_GRANTS']._serialized_start=485
+  _globals['_GRANTS']._serialized_end=560
+  _globals['_CLIENTCERTIFICATE']._serialized_start=562
+  _globals['_CLIENTCERTIFICATE']._serialized_end=666
+  _globals['_CHANGE']._serialized_start=668
+  _globals['_CHANGE']._serialized_end=775
 # @@protoc_insertion_point(module_scope)

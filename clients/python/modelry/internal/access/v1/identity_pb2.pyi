@@ -37,6 +37,7 @@ class Identity(_message.Message):
     WORKSPACE_CAP_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     BOOTSTRAP_FIELD_NUMBER: _builtins.int
+    INVITATION_FIELD_NUMBER: _builtins.int
     principal_id: _builtins.str
     """The principal."""
     name: _builtins.str
@@ -49,6 +50,8 @@ class Identity(_message.Message):
     """Whether the credential has a cap of permissions."""
     bootstrap: _builtins.bool
     """Whether it is the bootstrap token, which may make the first administrator and do nothing else."""
+    invitation: _builtins.bool
+    """Whether it is an invitation, which may only be exchanged for another token. It is capped to no permission, too."""
     @_builtins.property
     def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Groups that the credential says."""
@@ -78,10 +81,11 @@ class Identity(_message.Message):
         workspace_cap: _abc.Iterable[_builtins.str] | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         bootstrap: _builtins.bool = ...,
+        invitation: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bootstrap", b"bootstrap", "capped", b"capped", "credential_id", b"credential_id", "credential_kind", b"credential_kind", "expire_time", b"expire_time", "groups", b"groups", "name", b"name", "permission_cap", b"permission_cap", "principal_id", b"principal_id", "workspace_cap", b"workspace_cap"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bootstrap", b"bootstrap", "capped", b"capped", "credential_id", b"credential_id", "credential_kind", b"credential_kind", "expire_time", b"expire_time", "groups", b"groups", "invitation", b"invitation", "name", b"name", "permission_cap", b"permission_cap", "principal_id", b"principal_id", "workspace_cap", b"workspace_cap"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
