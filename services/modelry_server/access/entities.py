@@ -44,7 +44,8 @@ class PrincipalKind(IntEnum):
 class Principal:
     """Somebody who calls. `issuer` and `external_id` are empty for one that has API tokens only.
 
-    Credentials of the issuer count only if they were issued at `not_before` or later.
+    Credentials of the issuer count only if they were issued at `not_before` or later. `groups` are those that the
+    issuer said at the last sign-in: by them others are judged who change something of this principal.
     """
 
     principal_id: str
@@ -59,6 +60,7 @@ class Principal:
     is_disabled: bool = False
     not_before: int = 0
     revision: int = 1
+    groups: Sequence[str] = ()
 
     @property
     def etag(self) -> str:
@@ -109,9 +111,9 @@ class Token:
     workspaces: Sequence[str] = ()
     last_use_time: int | None = None
     revoke_time: int | None = None
-
-
     is_invitation: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Role:
     """A set of permissions under a name."""

@@ -152,6 +152,8 @@ class Identities:
             principal = self._made(told)
         if principal.is_disabled or told.issued_at < principal.not_before:
             raise CredentialInvalid
+        if principal.groups != told.groups:
+            self._note_groups(principal.principal_id, told.groups)
         identity = Identity(
             principal.principal_id,
             principal.name,
@@ -180,8 +182,18 @@ class Identities:
                 told.display_name[:KEY_LENGTH],
                 told.issuer_url,
                 told.subject,
+                groups=told.groups,
             )
             return people.add(tx, draft, self._clock.now())
+
+    def _note_groups(self, principal_id: str, groups: Sequence[str]) -> None:
+        """Remembers what an issuer says of a principal: who changes it later is judged by that, without a credential.
+
+        Nothing that others keep in memory depends on it, so it is no change that they are told of.
+        """
+        until = caller.current().deadline
+        with caller.using(NOBODY), self._db.write(until=until) as tx:
+            principal_store.note_groups(tx, principal_id, groups)
 
 
 def _known(tx: Transaction, identity: Identity) -> Known:

@@ -23,7 +23,7 @@ workspaces = sa.Table(
 )
 
 # `issuer` and `external_id` are empty for a principal that has API tokens only. `not_before` is when the credentials of
-# an issuer must have been issued at the earliest.
+# an issuer must have been issued at the earliest. `groups` is JSON: those that the issuer said at the last sign-in.
 principals = sa.Table(
     "principals",
     metadata,
@@ -39,6 +39,7 @@ principals = sa.Table(
     sa.Column("create_time", sa.BigInteger, nullable=False),
     sa.Column("update_time", sa.BigInteger, nullable=False),
     sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Column("groups", sa.Text, nullable=False),
     sa.Index(
         "principals_by_external_id",
         "issuer",
@@ -89,8 +90,8 @@ tokens = sa.Table(
     sa.Column("lifetime_ms", sa.BigInteger, nullable=False),
     sa.Column("last_use_time", sa.BigInteger, nullable=True),
     sa.Column("revoke_time", sa.BigInteger, nullable=True),
-    sa.Index("tokens_by_principal", "principal_id", "create_time", "token_id"),
     sa.Column("is_invitation", sa.Boolean, nullable=False),
+    sa.Index("tokens_by_principal", "principal_id", "create_time", "token_id"),
 )
 
 # Those that are no part of Modelry. `permissions` is JSON.
