@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from modelry_server.access.store.tables import group_members, principals, role_bindings, roles
+from modelry_server.access.store.tables import group_members, groups, principals, role_bindings, roles
 from modelry_server.kernel.access import Place
 from modelry_server.kernel.sql.statements import Transaction
 
@@ -91,18 +91,15 @@ _BOUND = _bindings(
 _owned = sa.select(_p.principal_id).where(_p.principal_id == sa.bindparam("principal")).cte("owned", recursive=True)
 _all_owned = _owned.union(sa.select(_p.principal_id).join(_owned, _p.owner_id == _owned.c.principal_id))
 _SAID = sa.select(_p.groups).join(_all_owned, _all_owned.c.principal_id == _p.principal_id).where(_p.groups != "[]")
-_given: sa.BindParameter[Any] = sa.bindparam("given", expanding=True)
+_joined_by_owned = sa.select(_m.group_name).join(
+    _all_owned, sa.and_(_m.member == _all_owned.c.principal_id, _m.is_group == sa.false())
+)
 _all_of_owned = _with_all_above(
-    sa.select(_m.group_name.label("name"))
-    .where(
-        sa.or_(
-            sa.and_(_m.member.in_(sa.select(_all_owned.c.principal_id)), _m.is_group == sa.false()),
-            sa.and_(_m.member.in_(_given), _m.is_group == sa.true()),
-        )
-    )
+    sa.select(groups.c.name)
+    .where(sa.or_(groups.c.name.in_(_joined_by_owned), groups.c.name.in_(sa.bindparam("given", expanding=True))))
     .cte("of_owned", recursive=True)
 )
 _REACHED = _bindings(
     principals=_b.subject.in_(sa.select(_all_owned.c.principal_id)),
-    groups=sa.or_(_b.subject.in_(sa.select(_all_of_owned.c.name)), _b.subject.in_(_given)),
+    groups=_b.subject.in_(sa.select(_all_of_owned.c.name)),
 )

@@ -98,6 +98,7 @@ def test_a15_the_groups_that_an_issuer_says_are_remembered_as_of_the_last_sign_i
     with installation.db.write() as tx:
         written.a_role(tx, "hr", "principals.read", "principals.write")
         written.bind(tx, "admin", "outer", is_group=True)
+        written.a_group(tx, "platform")
         written.a_group(tx, "outer", groups=["platform"])
     alice = company.identities.identity(company.token(groups=["platform", "staff"])).identity.principal_id
     first = installation.stored(alice)
