@@ -178,6 +178,7 @@ def _identity(given: api.Identity) -> Identity:
         None if caps.any_workspace else frozenset(caps.workspaces),
         caps.expire_time.ToMilliseconds() / 1000,
         caps.bootstrap,
+        caps.invitation,
     )
 
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from modelry_server.kernel.access import Kind
 
-SERVICE, SIGNED_IN, BOOTSTRAP = Kind.SERVICE, Kind.SIGNED_IN, Kind.BOOTSTRAP
+SERVICE, SIGNED_IN, INVITED, BOOTSTRAP = Kind.SERVICE, Kind.SIGNED_IN, Kind.INVITED, Kind.BOOTSTRAP
 
 
 class Permission(StrEnum):
@@ -117,7 +117,7 @@ _BY_SERVICE: dict[str, dict[str, Permission | Kind]] = {
         "UpdateWorkspace": P.WORKSPACES_WRITE,
     },
     "modelry.api.access.v1.PrincipalService": {
-        "WhoAmI": SIGNED_IN,
+        "WhoAmI": INVITED,
         "CreateAdministrator": BOOTSTRAP,
         "CreatePrincipal": P.PRINCIPALS_WRITE,
         "GetPrincipal": SIGNED_IN,
@@ -138,7 +138,7 @@ _BY_SERVICE: dict[str, dict[str, Permission | Kind]] = {
         "CreateToken": SIGNED_IN,
         "GetToken": SIGNED_IN,
         "ListTokens": SIGNED_IN,
-        "RotateToken": SIGNED_IN,
+        "RotateToken": INVITED,
         "RevokeToken": SIGNED_IN,
         "RevokeTokens": SIGNED_IN,
     },

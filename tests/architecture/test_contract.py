@@ -20,7 +20,7 @@ VERBS = {
     *("Promote", "Approve", "Rollback", "Verify", "Complete", "Abort"),
 }
 READING = {"Get", "List", "Search", "Read", "Watch", "Who"}
-MAY_READ = {Kind.SIGNED_IN, *(each for each in Permission if each.endswith((".read", ".audit")))}
+MAY_READ = {Kind.SIGNED_IN, Kind.INVITED, *(each for each in Permission if each.endswith((".read", ".audit")))}
 LANGUAGES = (
     *("csharp_namespace", "go_package", "java_multiple_files", "java_outer_classname", "java_package"),
     *("php_namespace", "ruby_package"),

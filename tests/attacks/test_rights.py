@@ -6,6 +6,7 @@ import queue
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -21,13 +22,16 @@ from modelry.internal.artifacts import v1 as internal
 from modelry_server.kernel.ids import new_id
 from modelry_server.permissions import ROLES, Permission
 from tests.attacks.conftest import Scene
+from tests.parts import oidc_provider
 from tests.parts.eventually import eventually
-from tests.parts.locked import Who
+from tests.parts.locked import Who, bearing, locked
 from tests.parts.refusal import Refusal, unpacked
 from tests.server.every_rpc import BUILD, CONTENT, FILE, FOLDER
 
 WRITE = "artifacts.v1.ArtifactService/WriteArtifacts"
 BIND = "access.v1.RoleService/CreateRoleBinding"
+MAKE_TOKEN = "access.v1.TokenService/CreateToken"
+ROTATE = "access.v1.TokenService/RotateToken"
 PROMOTE = "registry.v1.PromotionService/PromoteVersion"
 DESCRIPTION = FieldMask(paths=["description"])
 CREATE_VERSION = "registry.v1.VersionService/CreateVersion"
@@ -312,6 +316,91 @@ def test_a15_nobody_acts_by_the_token_of_a_service_account_that_may_do_more(scen
             "NOT_FOUND",
         )
         assert scene.refusal(each, "access.v1.PrincipalService/UpdatePrincipal", adopted).code == "PERMISSION_DENIED"
+
+
+def test_a15_an_invitation_can_only_be_exchanged(scene: Scene) -> None:
+    """Who has made it knows its text, and must not act as the person by it."""
+    keeper = scene.locked.ask(
+        "access.v1.RoleService/CreateRole",
+        access.CreateRoleRequest(name=f"r-{new_id()}", permissions=["principals.write", "principals.read"]),
+    ).role
+    who = scene.locked.somebody(keeper.name)
+    person = access.CreatePrincipalRequest(kind=access.PRINCIPAL_KIND_USER, name=f"grace-{new_id()}")
+    grace = scene.ask(who, "access.v1.PrincipalService/CreatePrincipal", person).principal
+    made = scene.ask(who, MAKE_TOKEN, access.CreateTokenRequest(principal_id=grace.principal_id))
+    invited = Who(grace.principal_id, grace.name, made.token.token_id, made.secret)
+    scene.locked.bind(grace.principal_id, "admin")
+
+    assert made.token.invitation
+    for rpc, request in (
+        (MAKE_TOKEN, access.CreateTokenRequest()),
+        ("access.v1.TokenService/ListTokens", access.ListTokensRequest()),
+        ("access.v1.TokenService/RevokeTokens", access.RevokeTokensRequest()),
+        ("access.v1.WorkspaceService/ListWorkspaces", access.ListWorkspacesRequest()),
+        ("tracking.v1.RunService/GetRun", tracking.GetRunRequest(run_id=scene.things.run_id)),
+        ("registry.v1.VersionService/GetVersion", registry.GetVersionRequest(**scene.things.version)),
+        ("artifacts.v1.ArtifactService/ListArtifacts", artifacts.ListArtifactsRequest(owner=scene.things.files)),
+    ):
+        refusal = scene.refusal(invited, rpc, request)
+        assert (refusal.code, refusal.reason) == ("PERMISSION_DENIED", "TOKEN_IS_INVITATION"), rpc
+    assert _bound(scene, invited, "admin", who.principal_id) == "PERMISSION_DENIED"
+    seen = scene.ask(invited, "access.v1.PrincipalService/WhoAmI", access.WhoAmIRequest())
+    other = access.RotateTokenRequest(token_id=scene.victim.token_id)
+    assert (seen.principal.name, seen.token.invitation, list(seen.grants)) == (grace.name, True, [])
+    assert scene.refusal(invited, ROTATE, other).code in ("NOT_FOUND", "PERMISSION_DENIED")
+
+    exchanged = scene.ask(invited, ROTATE, access.RotateTokenRequest())
+    own = Who(grace.principal_id, grace.name, exchanged.token.token_id, exchanged.secret)
+    assert not exchanged.token.invitation
+    assert scene.refusal(invited, ROTATE, access.RotateTokenRequest()).code in ("UNAUTHENTICATED", "PERMISSION_DENIED")
+    assert eventually(lambda: _unauthenticated(scene, invited), within_s=5)
+    assert scene.ask(own, MAKE_TOKEN, access.CreateTokenRequest()).secret
+    again = scene.refusal(who, MAKE_TOKEN, access.CreateTokenRequest(principal_id=grace.principal_id))
+    assert again.code == "INVALID_ARGUMENT"
+
+
+def _unauthenticated(scene: Scene, who: Who) -> Refusal | None:
+    answer = scene.answer(who, "access.v1.PrincipalService/WhoAmI", access.WhoAmIRequest())
+    return answer if isinstance(answer, Refusal) and answer.code == "UNAUTHENTICATED" else None
+
+
+@pytest.mark.parametrize("name", ["all", "split"])
+def test_a15_who_administers_by_a_group_of_the_issuer_is_changed_by_administrators_only(
+    name: str, tmp_path: Path
+) -> None:
+    """The members of the group are known to the issuer only. It says them when they sign in."""
+    users = {"alice": {"groups": ["platform"]}}
+    with oidc_provider.running(tmp_path / "provider", users=users) as provider:
+        file = tmp_path / "issuers.toml"
+        file.write_text(
+            f'[[issuer]]\nname = "company"\nurl = "{provider.issuer}"\naudiences = ["modelry"]\n'
+            'client_id = "modelry-cli"\n'
+        )
+        with locked(name, tmp_path / "server", {"access.issuers_file": str(file)}) as platform:
+            platform.ask("access.v1.GroupService/CreateGroup", access.CreateGroupRequest(name="platform"))
+            platform.ask(
+                BIND,
+                access.CreateRoleBindingRequest(role="admin", group="platform", place=access.Place(everywhere=True)),
+            )
+            keeper = access.CreateRoleRequest(name="hr", permissions=["principals.read", "principals.write"])
+            platform.ask("access.v1.RoleService/CreateRole", keeper)
+            hr = platform.somebody("hr")
+            signed_in = bearing(provider.token("alice"))
+            alice = platform.ask("access.v1.PrincipalService/WhoAmI", access.WhoAmIRequest(), signed_in).principal
+
+            def change(who: Who, *, disabled: bool) -> str:
+                given = access.Principal(principal_id=alice.principal_id, disabled=disabled)
+                request = access.UpdatePrincipalRequest(principal=given, update_mask=FieldMask(paths=["disabled"]))
+                try:
+                    platform.ask("access.v1.PrincipalService/UpdatePrincipal", request, who.metadata)
+                except grpc.RpcError as error:
+                    return unpacked(error).reason
+                return ""
+
+            assert change(hr, disabled=True) == "GRANT_TOO_WIDE"
+            assert change(platform.admin, disabled=True) == ""
+            assert change(hr, disabled=False) == "GRANT_TOO_WIDE"
+            assert change(platform.admin, disabled=False) == ""
 
 
 @pytest.fixture

@@ -188,10 +188,36 @@ def test_a_person_gets_the_first_token_from_an_administrator_and_logs_in(
     second = admin.run("token", "create", "--user", name)
 
     assert logged_in.returncode == 0, logged_in.stderr
+    assert "The invitation was exchanged" in logged_in.stderr
+    assert secret not in (grace.home / "config" / "modelry" / "credentials.json").read_text()
     assert grace.read("whoami")["principal"]["name"] == name
+    assert not grace.read("whoami")["token"]["invitation"]
     assert grace.run("token", "create").returncode == 0
     assert second.returncode == 1
     assert "who makes and rotates tokens without help" in second.stderr
+
+
+def test_an_invitation_is_told_of_and_is_also_exchanged_by_hand(
+    installation: Installation, tmp_path: Path, name: str
+) -> None:
+    admin = installation.admin
+    admin.read("user", "create", name)
+    lost = admin.run("token", "create", "--user", name)
+    made = admin.run("token", "create", "--user", name)
+    [listed] = admin.read("token", "list", "--user", name)
+    job = Shell(installation.deployment, tmp_path, {"MODELRY_TOKEN": made.stdout.strip()})
+
+    refused = job.run("token", "create")
+    exchanged = job.run("token", "rotate")
+
+    assert "It is an invitation" in lost.stderr
+    assert listed["invitation"]
+    assert refused.returncode == 1
+    assert "this token is an invitation" in refused.stderr
+    assert exchanged.returncode == 0, exchanged.stderr
+    assert job.run("whoami").returncode == 1
+    assert job.run("token", "create", MODELRY_TOKEN=exchanged.stdout.strip()).returncode == 0
+    assert job.run("whoami", MODELRY_TOKEN=lost.stdout.strip()).returncode == 1
 
 
 def test_the_secret_of_a_token_goes_into_a_file_by_itself(installation: Installation, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ for login in credentials.kept():
 from __future__ import annotations
 
 from modelry._sdk.credentials.plans import PlannedLogin
-from modelry._sdk.nouns.rotating import RotatedToken, rotate_token
-from modelry._sdk.transport.logging_in import KeptLogin, keep_token, kept, log_in, log_out
+from modelry._sdk.nouns.rotating import RotatedToken, keep_token, rotate_token
+from modelry._sdk.transport.logging_in import KeptLogin, kept, log_in, log_out
 
 __all__ = ["KeptLogin", "PlannedLogin", "RotatedToken", "keep_token", "kept", "log_in", "log_out", "rotate_token"]

@@ -10,7 +10,7 @@
     │       RoleBindingNotFound, DvcNotTracked, DvcContentMissing
     ├── AlreadyExists: WorkspaceExists, ExperimentExists, RunExists, ParamConflict, ArtifactKindConflict,
     │       SnapshotExists, ModelExists, PrincipalExists, GroupExists, RoleExists, RoleBindingExists
-    ├── PermissionDenied: PermissionMissing, GrantTooWide
+    ├── PermissionDenied: PermissionMissing, GrantTooWide, TokenIsInvitation
     ├── ResourceExhausted: TooManyStreams, TooManyCalls, TooManyFailures, QuotaExceeded
     ├── FailedPrecondition: AnswerTooLarge, LimitReached, ExperimentDeleted, RunDeleted, RunAlreadyEnded, OwnerFrozen,
     │       ModelInUse, VersionInUse, SourceEmpty, LocalFileChanged, DatasetEmpty, ThresholdsNotMet,
@@ -247,6 +247,12 @@ class GrantTooWide(PermissionDenied):
     """The caller would give, or take away, more than it may do itself."""
 
     reason = "GRANT_TOO_WIDE"
+
+
+class TokenIsInvitation(PermissionDenied):
+    """The token is an invitation. Exchange it: `credentials.keep_token`, or `client.tokens.rotate()`."""
+
+    reason = "TOKEN_IS_INVITATION"
 
 
 class QuotaExceeded(ResourceExhausted):

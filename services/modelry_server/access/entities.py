@@ -44,7 +44,8 @@ class PrincipalKind(IntEnum):
 class Principal:
     """Somebody who calls. `issuer` and `external_id` are empty for one that has API tokens only.
 
-    Credentials of the issuer count only if they were issued at `not_before` or later.
+    Credentials of the issuer count only if they were issued at `not_before` or later. `groups` are those that the
+    issuer said at the last sign-in: by them others are judged who change something of this principal.
     """
 
     principal_id: str
@@ -59,6 +60,7 @@ class Principal:
     is_disabled: bool = False
     not_before: int = 0
     revision: int = 1
+    groups: Sequence[str] = ()
 
     @property
     def etag(self) -> str:
@@ -95,7 +97,8 @@ class Token:
     """An API token, without its text. `workspaces` and `role_cap` are empty if it has no such cap.
 
     `lifetime_ms` is how long it may live from a rotation on that is made by means of the token itself. `creator_id` is
-    empty if no principal made it.
+    empty if no principal made it. `is_invitation`: somebody else has made it as the first one of a person, who has not
+    exchanged it yet.
     """
 
     token_id: str
@@ -110,6 +113,7 @@ class Token:
     creator_id: str = ""
     last_use_time: int | None = None
     revoke_time: int | None = None
+    is_invitation: bool = False
 
 
 @dataclass(frozen=True, slots=True)

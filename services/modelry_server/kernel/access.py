@@ -22,11 +22,13 @@ class Kind(StrEnum):
     """What an rpc can need in place of a permission.
 
     `SERVICE`: only the services of this installation may call it. `SIGNED_IN`: everybody who is known may call it, and
-    the domain decides what it answers. `BOOTSTRAP`: it needs the bootstrap token.
+    the domain decides what it answers. `INVITED`: as `SIGNED_IN`, and also by means of an invitation. `BOOTSTRAP`: it
+    needs the bootstrap token.
     """
 
     SERVICE = "service"
     SIGNED_IN = "signed-in"
+    INVITED = "invited"
     BOOTSTRAP = "bootstrap"
 
 

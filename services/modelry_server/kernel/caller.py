@@ -26,7 +26,8 @@ class Identity:
     `principal_id` is stable, `name` is for people. `credential_id` identifies the credential and reveals nothing of it.
     `groups` are those that the credential says, such as the claims of a token. `permission_cap` and `workspace_cap` are
     the only permissions and workspaces that the credential may be used for; None: no cap. `expire_time` is in seconds
-    since the epoch. `is_bootstrap`: it may make the first administrator, and nothing else.
+    since the epoch. `is_bootstrap`: it may make the first administrator, and nothing else. `is_invitation`: it may be
+    exchanged for another token, and nothing else.
     """
 
     principal_id: str
@@ -38,6 +39,7 @@ class Identity:
     workspace_cap: frozenset[str] | None = None
     expire_time: float = math.inf
     is_bootstrap: bool = False
+    is_invitation: bool = False
 
 
 def _always() -> bool:

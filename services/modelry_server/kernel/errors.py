@@ -4,7 +4,7 @@ ModelryError
 ├── InvalidArgument ── FieldInvalid, RequestIdReused
 ├── NotFound
 ├── AlreadyExists
-├── PermissionDenied ── PermissionMissing
+├── PermissionDenied ── PermissionMissing, TokenIsInvitation
 ├── Unauthenticated ── CredentialMissing, CredentialInvalid, NotAService
 ├── ResourceExhausted ── TooManyStreams, TooManyCalls, TooManyFailures, QuotaExceeded
 ├── FailedPrecondition ── AnswerTooLarge, LimitReached
@@ -149,6 +149,18 @@ class PermissionMissing(PermissionDenied):
             subject=subject,
             workspace=workspace,
             **given,
+        )
+
+
+class TokenIsInvitation(PermissionDenied):
+    """The token of the call is an invitation, which can only be exchanged."""
+
+    reason = "TOKEN_IS_INVITATION"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this token is an invitation, which can only be exchanged for one of your own: do it with "
+            "`modelry login --token`, `modelry token rotate` or RotateToken"
         )
 
 

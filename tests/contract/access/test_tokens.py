@@ -215,9 +215,20 @@ def test_who_sees_an_account_is_told_which_permission_its_tokens_need(world: Wor
 
 def test_nobody_makes_tokens_of_another_person(world: World) -> None:
     person = world.principal(kind=api.PRINCIPAL_KIND_USER)
-    assert world.ask(api.CreateTokenRequest(principal_id=person.principal_id)).secret  # the first, by an administrator
+    invite = api.CreateTokenRequest(principal_id=person.principal_id)
+    lost, invitation = world.ask(invite), world.ask(invite)
+    invited = bearing(invitation.secret)
 
-    assert list(world.refused(api.CreateTokenRequest(principal_id=person.principal_id)).violations) == ["principal_id"]
+    assert (lost.token.invitation, invitation.token.invitation) == (True, True)
+    assert world.ask(api.GetTokenRequest(token_id=lost.token.token_id)).token.HasField("revoke_time")
+    assert world.refused(api.CreateTokenRequest(), invited).reason == "TOKEN_IS_INVITATION"
+    by_another = world.refused(api.RotateTokenRequest(token_id=invitation.token.token_id))
+    assert list(by_another.violations) == ["token_id"]
+    assert world.ask(api.WhoAmIRequest(), invited).token.invitation
+    exchanged = world.ask(api.RotateTokenRequest(), invited)
+    assert not exchanged.token.invitation
+    assert world.ask(api.CreateTokenRequest(), bearing(exchanged.secret)).secret
+    assert list(world.refused(invite).violations) == ["principal_id"]
     assert world.refused(api.CreateTokenRequest(principal_id=new_id())).reason == "PRINCIPAL_NOT_FOUND"
 
 

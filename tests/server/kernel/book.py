@@ -33,6 +33,7 @@ class Book:
         workspace: str = "",
         expire_time: float = math.inf,
         is_bootstrap: bool = False,
+        is_invitation: bool = False,
     ) -> Identity:
         """Writes down a token of a principal, and what it may do: everywhere, or in a workspace."""
         identity = Identity(
@@ -43,6 +44,7 @@ class Book:
             permission_cap=None if cap is None else frozenset(cap),
             expire_time=expire_time,
             is_bootstrap=is_bootstrap,
+            is_invitation=is_invitation,
         )
         given = frozenset(permissions)
         grants = Grants(workspaces={workspace: given}) if workspace else Grants(everywhere=given)

@@ -36,7 +36,10 @@ def login(
     device: Annotated[bool, typer.Option("--device", help="Log in on another device, by a code.")] = False,
     token: Annotated[
         bool,
-        typer.Option("--token", help="Keep a token that you have. It is asked for, or read from standard input."),
+        typer.Option(
+            "--token",
+            help="Keep a token that you have, or exchange an invitation. It is asked for, or read from standard input.",
+        ),
     ] = False,
     issuer: Annotated[
         str,
@@ -127,6 +130,8 @@ def login(
         return
     renewed = ", and is renewed by itself" if kept.renews else ""
     until = f" It expires at {kept.expire_time.astimezone():%Y-%m-%d %H:%M}{renewed}." if kept.expire_time else ""
+    if kept.invitation:
+        output.note("The invitation was exchanged for a token of your own, and is spent.")
     output.write_text(f"Logged in to {kept.server}. The login is kept in {kept.place}.{until}")
 
 

@@ -63,6 +63,7 @@ def list_tokens(
         Column("ID", lambda token: token.token_id, whole=True),
         Column("ENDS WITH", lambda token: token.hint),
         Column("DESCRIPTION", lambda token: token.description, wraps=True),
+        Column("INVITATION", lambda token: "yes" if token.invitation else "", spare=4),
         Column("CAP", lambda token: token.role_cap, spare=2),
         Column("WORKSPACES", lambda token: token.workspaces, wraps=True, spare=2),
         Column("EXPIRES", lambda token: f"{token.expire_time:%Y-%m-%d}" if token.expire_time else ""),
@@ -109,7 +110,10 @@ def create_token(
             workspaces=only_workspace or (),
             expire_time=_duration(expires_in),
         )
-    show_issued(session, made)
+    invitation = (
+        "It is an invitation: the person exchanges it, with `modelry login --token`." if made.invitation else ""
+    )
+    show_issued(session, made, invitation)
     _warn_of_end(session, made, expires_in)
 
 
@@ -117,13 +121,16 @@ def create_token(
 def rotate_token(session: Session, token_id: OwnTokenId = "", expires_in: ExpiresIn = None) -> None:
     """Gives a token a new secret, which is shown this once. The old one is accepted for ten minutes more.
 
+    An invitation is exchanged so for a token of your own, and its old secret ends at once.
+
     If `modelry login` keeps this token, the login gets the new secret, too. Standard output is the secret alone.
     """
     from modelry import credentials
 
     made = credentials.rotate_token(token_id, session.address, expire_time=_duration(expires_in))
     kept = f" The login in {made.kept_in} has the new one." if made.kept_in else ""
-    show_issued(session, made.token, f"The secret before it is accepted for ten minutes more.{kept}")
+    before = "The secret before it is accepted for ten minutes more; that of an invitation is not."
+    show_issued(session, made.token, f"{before}{kept}")
     _warn_of_end(session, made.token, expires_in)
     if made.problem:
         output.refuse(f"the login still has the old secret, because it can't be changed: {made.problem}")

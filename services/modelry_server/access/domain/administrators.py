@@ -14,7 +14,7 @@ ROLE = "admin"
 def exists(tx: Transaction) -> bool:
     """Whether an enabled principal has the role `admin` for the whole installation, itself or through groups.
 
-    Groups that only a credential says don't count: access does not know who gets one.
+    Groups that only an issuer says don't count: the issuer can take them away, and nobody would be left.
     """
     return store.any_enabled(tx, ROLE)
 

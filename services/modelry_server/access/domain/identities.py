@@ -119,6 +119,8 @@ class Identities:
             cap = None
             if token.role_cap:  # a role that is not there any more allows nothing
                 cap = caps.permissions_of(tx, token.role_cap) or frozenset()
+            if token.is_invitation:
+                cap = frozenset()
             identity = Identity(
                 principal.principal_id,
                 principal.name,
@@ -127,6 +129,7 @@ class Identities:
                 permission_cap=cap,
                 workspace_cap=frozenset(token.workspaces) if token.workspaces else None,
                 expire_time=end / 1000,
+                is_invitation=token.is_invitation,
             )
             return _known(tx, identity)
 
@@ -151,6 +154,8 @@ class Identities:
             raise _refused(_DISABLED, principal_id=principal.principal_id)
         if told.issued_at < principal.not_before:
             raise _refused("it was issued before all credentials were revoked", principal_id=principal.principal_id)
+        if principal.groups != told.groups and not for_open_call:
+            self._note_groups(principal.principal_id, told.groups)
         identity = Identity(
             principal.principal_id,
             principal.name,
@@ -179,8 +184,18 @@ class Identities:
                 told.display_name[:KEY_LENGTH],
                 told.issuer_url,
                 told.subject,
+                groups=told.groups,
             )
             return people.add(tx, draft, self._clock.now())
+
+    def _note_groups(self, principal_id: str, groups: Sequence[str]) -> None:
+        """Remembers what an issuer says of a principal: who changes it later is judged by that, without a credential.
+
+        Nothing that others keep in memory depends on it, so it is no change that they are told of.
+        """
+        until = caller.current().deadline
+        with caller.using(NOBODY), self._db.write(until=until) as tx:
+            principal_store.note_groups(tx, principal_id, groups)
 
 
 def _known(tx: Transaction, identity: Identity) -> Known:

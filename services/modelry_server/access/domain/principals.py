@@ -44,6 +44,7 @@ class Draft:
     issuer: str = ""
     external_id: str = ""
     owner_id: str = ""
+    groups: Sequence[str] = ()  # that its issuer says, at first sight
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +255,7 @@ def add(tx: Transaction, draft: Draft, now: int) -> Principal:
         issuer=draft.issuer,
         external_id=draft.external_id,
         owner_id=draft.owner_id,
+        groups=draft.groups,
     )
     if not store.add(tx, principal):
         if draft.issuer and (known := store.by_external_id(tx, draft.issuer, draft.external_id)) is not None:

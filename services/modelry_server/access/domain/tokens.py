@@ -28,7 +28,7 @@ from modelry_server.permissions import Permission
 GRACE_MS = 10 * 60 * 1000
 """How long the text before a rotation is accepted."""
 INVITATION_MS = 7 * 86_400_000
-"""How long the first token of a person lives at most that somebody else made: the person rotates it."""
+"""How long the first token of a person lives at most that somebody else made, until the person exchanges it."""
 MOST = 100
 """The most tokens of a principal that are in force."""
 MOST_WORKSPACES = 100
@@ -53,6 +53,7 @@ class Draft:
     workspaces: Sequence[str] = ()
     expire_time: int | None = None
     lifetime_ms: int | None = None  # without it, until its end
+    is_invitation: bool = False  # not for a caller to say
 
 
 class Tokens:
@@ -82,7 +83,7 @@ class Tokens:
             longest, why = self._lifetimes.longest_ms, ""
             if is_invitation:
                 longest = min(longest, INVITATION_MS)
-                why = "the first token of a person, made by another one, is an invitation, which the person rotates"
+                why = "the first token of a person, made by another one, is an invitation, which the person exchanges"
             with Fields() as fields:
                 fields.text("description", draft.description, longest=DESCRIPTION_LENGTH)
                 fields.text("role_cap", draft.role_cap, longest=63)
@@ -102,11 +103,15 @@ class Tokens:
                     raise RoleNotFound(draft.role_cap)
                 caps.require_within(tx, draft.role_cap, workspaces)
                 end = self._end(draft.expire_time, now, longest)
+                if is_invitation:  # what the person has in force was never exchanged: see _giver
+                    for each in store.in_force(tx, principal_id, now):
+                        store.revoke(tx, each, now)
+                        _write_down_revoked(tx, each, now)
                 if (total := store.count(tx, principal_id, now) + 1) > MOST:
                     raise LimitReached("principal_id", "tokens in force", total, MOST)
                 made = replace(draft, workspaces=workspaces, expire_time=end)
                 if is_invitation:
-                    made = replace(made, lifetime_ms=self._lifetimes.usual_ms)
+                    made = replace(made, lifetime_ms=self._lifetimes.usual_ms, is_invitation=True)
                 token = issue(tx, principal_id, made, text, now)
                 return token.token_id, (token, text)
 
@@ -140,8 +145,9 @@ class Tokens:
     def rotate(self, token_id: str, expire_time: int | None) -> tuple[Token, str]:
         """Gives a token a new text and a new end. Returns it and the text.
 
-        By means of the token itself, it lives at most as long from now on as it was made for. Raises FieldInvalid,
-        TokenNotFound, PermissionMissing, GrantTooWide.
+        By means of the token itself, it lives at most as long from now on as it was made for. An invitation is
+        exchanged so: the text before it, which another person knows, ends at once. Raises FieldInvalid, TokenNotFound,
+        PermissionMissing, GrantTooWide.
         """
         own, token_id = _own_token(), _or_own_token(token_id)
         text = new_text(TextKind.API_TOKEN)
@@ -158,6 +164,9 @@ class Tokens:
                 _judge_end(fields, expire_time, now, longest, why)
             if before.revoke_time is not None or before.expire_time <= now or principal.is_disabled:
                 raise TokenNotFound(token_id, "it has ended or was revoked; create another one")
+            if before.is_invitation and not is_own:
+                problem = "is an invitation, which only its person exchanges; create another one, which replaces it"
+                raise FieldInvalid({"token_id": problem}, token_id=token_id)
             if not is_own:  # its text comes into the hands of the caller, as that of a new one does
                 caps.require_within(tx, before.role_cap, before.workspaces)
             end = self._end(expire_time, now, longest, is_own=is_own)
@@ -166,16 +175,17 @@ class Tokens:
             lifetime = before.lifetime_ms
             if own and not is_own:  # who has a short token does not get a long one by way of another
                 lifetime = min(lifetime, end - now)
-            after = replace(before, hint=text[-HINT:], expire_time=end, lifetime_ms=lifetime)
-            store.rotate(tx, after, digest_of(text), min(now + GRACE_MS, before.expire_time, end - 1))
+            after = replace(before, hint=text[-HINT:], expire_time=end, lifetime_ms=lifetime, is_invitation=False)
+            until = now if before.is_invitation else min(now + GRACE_MS, before.expire_time, end - 1)
+            store.rotate(tx, after, digest_of(text), until)
             journal.write(
                 tx,
                 journal.Change(
                     "token.rotated",
                     "token",
                     token_id,
-                    before={"hint": before.hint, "expire_time": before.expire_time},
-                    after={"hint": after.hint, "expire_time": end},
+                    before=_told(before, before),
+                    after=_told(after, before),
                     forget=Changed(credential_id=token_id),
                 ),
                 now=now,
@@ -250,8 +260,13 @@ class Tokens:
             problem = ""
             if principal.issuer:
                 problem = f"{principal.name!r} signs in by {principal.issuer!r}, and makes tokens without help"
-            elif principal.kind is PrincipalKind.USER and store.count(tx, principal_id, self._clock.now()):
-                problem = f"{principal.name!r} is a person with a token, who makes and rotates tokens without help"
+            elif principal.kind is PrincipalKind.USER and store.count(
+                tx, principal_id, self._clock.now(), with_invitations=False
+            ):
+                problem = (
+                    f"{principal.name!r} is a person with a token, who makes and rotates tokens without help; if it is "
+                    "lost, revoke all tokens of this person, and create another one"
+                )
             if problem:
                 raise FieldInvalid({field: problem}, principal_id=principal_id)
         if not sight.answers_for(principal):
@@ -317,18 +332,24 @@ def issue(tx: Transaction, principal_id: str, draft: Draft, text: str, now: int)
         role_cap=draft.role_cap,
         workspaces=tuple(draft.workspaces),
         creator_id=sight.own_id(),
+        is_invitation=draft.is_invitation,
     )
     store.add(tx, token, digest_of(text))
     after: dict[str, journal.Value] = {
         "principal_id": principal_id,
         "description": token.description,
-        "hint": token.hint,
         "role_cap": token.role_cap,
         "workspaces": list(token.workspaces),
-        "expire_time": token.expire_time,
+        **_told(token, token),
     }
     journal.write(tx, journal.Change("token.created", "token", token.token_id, after=after), now=now)
     return token
+
+
+def _told(token: Token, first: Token) -> dict[str, journal.Value]:
+    """What a record says of the text of a token, and whether it is an invitation if it first was one."""
+    told: dict[str, journal.Value] = {"hint": token.hint, "expire_time": token.expire_time}
+    return told | {"invitation": token.is_invitation} if first.is_invitation else told
 
 
 def _write_down_revoked(tx: Transaction, token_id: str, now: int) -> None:

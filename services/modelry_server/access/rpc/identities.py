@@ -110,6 +110,7 @@ def _identity(identity: Identity) -> internal.Identity:
         any_workspace=identity.workspace_cap is None,
         workspaces=sorted(identity.workspace_cap or ()),
         bootstrap=identity.is_bootstrap,
+        invitation=identity.is_invitation,
     )
     caps.expire_time.FromMilliseconds(round(min(identity.expire_time, _LAST_S) * 1000))
     return internal.Identity(

@@ -53,6 +53,7 @@ def token_message(token: Token) -> api.Token:
         role_cap=token.role_cap,
         workspaces=token.workspaces,
         creator_id=token.creator_id,
+        invitation=token.is_invitation,
     )
     message.create_time.FromMilliseconds(token.create_time)
     message.expire_time.FromMilliseconds(token.expire_time)

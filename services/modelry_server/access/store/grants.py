@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from modelry_server.access.store.tables import group_members, principals, role_bindings, roles
+from modelry_server.access.store.tables import group_members, groups, principals, role_bindings, roles
 from modelry_server.kernel.access import Place
 from modelry_server.kernel.sql.statements import Transaction
 
@@ -36,8 +36,13 @@ def bound_to(tx: Transaction, principal_id: str, groups: Collection[str]) -> lis
 
 
 def reached_by(tx: Transaction, principal_id: str) -> list[Bound]:
-    """The roles of a principal, of all that it owns, itself or through what it owns, and of the groups of all these."""
-    return _bound(tx.execute(_REACHED, {"principal": principal_id}))
+    """The roles of a principal, of all that it owns, itself or through what it owns, and of the groups of all these.
+
+    Groups that an issuer says count, too: those of the last sign-in.
+    """
+    said = tx.execute(_SAID, {"principal": principal_id}).scalars()
+    given = sorted({name for text in said for name in json.loads(text)})
+    return _bound(tx.execute(_REACHED, {"principal": principal_id, "given": given}))
 
 
 def _bound(rows: Iterable[Any]) -> list[Bound]:
@@ -85,9 +90,13 @@ _BOUND = _bindings(
 
 _owned = sa.select(_p.principal_id).where(_p.principal_id == sa.bindparam("principal")).cte("owned", recursive=True)
 _all_owned = _owned.union(sa.select(_p.principal_id).join(_owned, _p.owner_id == _owned.c.principal_id))
+_SAID = sa.select(_p.groups).join(_all_owned, _all_owned.c.principal_id == _p.principal_id).where(_p.groups != "[]")
+_joined_by_owned = sa.select(_m.group_name).join(
+    _all_owned, sa.and_(_m.member == _all_owned.c.principal_id, _m.is_group == sa.false())
+)
 _all_of_owned = _with_all_above(
-    sa.select(_m.group_name.label("name"))
-    .join(_all_owned, sa.and_(_m.member == _all_owned.c.principal_id, _m.is_group == sa.false()))
+    sa.select(groups.c.name)
+    .where(sa.or_(groups.c.name.in_(_joined_by_owned), groups.c.name.in_(sa.bindparam("given", expanding=True))))
     .cte("of_owned", recursive=True)
 )
 _REACHED = _bindings(

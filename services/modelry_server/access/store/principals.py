@@ -1,5 +1,7 @@
 """Principals as rows of a table."""
 
+import json
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,7 +18,8 @@ is_external = principals.c.issuer != sa.literal_column("''")
 
 def add(tx: Transaction, principal: Principal) -> bool:
     """Writes a new principal; False if its name, or its id of the issuer, is taken."""
-    row = {name: getattr(principal, name) for name in _COLUMNS} | {"kind": int(principal.kind)}
+    row = {name: getattr(principal, name) for name in _COLUMNS}
+    row |= {"kind": int(principal.kind), "groups": json.dumps(list(principal.groups))}
     return tx.execute(insert(tx, principals).values(row).on_conflict_do_nothing()).rowcount == 1
 
 
@@ -98,6 +101,12 @@ def update(tx: Transaction, principal: Principal) -> None:
     )
 
 
+def note_groups(tx: Transaction, principal_id: str, groups: Sequence[str]) -> None:
+    """Writes which groups the issuer of a principal said. It is no change of the principal, as its revision tells."""
+    change = sa.update(principals).where(principals.c.principal_id == principal_id)
+    tx.execute(change.values(groups=json.dumps(list(groups))))
+
+
 def _one(tx: Transaction, condition: sa.ColumnElement[bool]) -> Principal | None:
     row = tx.execute(sa.select(principals).where(condition)).one_or_none()
     return entity(row) if row else None
@@ -106,4 +115,4 @@ def _one(tx: Transaction, condition: sa.ColumnElement[bool]) -> Principal | None
 def entity(row: Any) -> Principal:
     """The principal in a row."""
     values = {name: getattr(row, name) for name in _COLUMNS}
-    return Principal(**values | {"kind": PrincipalKind(row.kind)})
+    return Principal(**values | {"kind": PrincipalKind(row.kind), "groups": tuple(json.loads(row.groups))})

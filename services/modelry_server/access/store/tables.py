@@ -24,7 +24,7 @@ workspaces = sa.Table(
 )
 
 # `issuer` and `external_id` are empty for a principal that has API tokens only. `not_before` is when the credentials of
-# an issuer must have been issued at the earliest.
+# an issuer must have been issued at the earliest. `groups` is JSON: those that the issuer said at the last sign-in.
 principals = sa.Table(
     "principals",
     metadata,
@@ -40,6 +40,7 @@ principals = sa.Table(
     sa.Column("create_time", sa.BigInteger, nullable=False),
     sa.Column("update_time", sa.BigInteger, nullable=False),
     sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Column("groups", sa.Text, nullable=False),
     sa.Index(
         "principals_by_external_id",
         "issuer",
@@ -72,7 +73,7 @@ group_members = sa.Table(
 
 # `digest` is the SHA-256 of the text. `former_digest` is that of the text before the last rotation, which is accepted
 # until `former_until`. `lifetime_ms` is how long a rotation by means of the token itself may let it live, from then on.
-# `workspaces` is JSON.
+# `workspaces` is JSON. `is_invitation` says that another one made it for a person, who has not exchanged it yet.
 tokens = sa.Table(
     "tokens",
     metadata,
@@ -91,6 +92,7 @@ tokens = sa.Table(
     sa.Column("lifetime_ms", sa.BigInteger, nullable=False),
     sa.Column("last_use_time", sa.BigInteger, nullable=True),
     sa.Column("revoke_time", sa.BigInteger, nullable=True),
+    sa.Column("is_invitation", sa.Boolean, nullable=False),
     sa.Index("tokens_by_principal", "principal_id", "create_time", "token_id"),
 )
 

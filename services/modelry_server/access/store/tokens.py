@@ -12,7 +12,7 @@ from modelry_server.kernel.sql.statements import Transaction
 
 _SHOWN = (
     *("token_id", "principal_id", "description", "hint", "create_time", "expire_time", "lifetime_ms"),
-    *("role_cap", "creator_id", "last_use_time", "revoke_time"),
+    *("role_cap", "creator_id", "last_use_time", "revoke_time", "is_invitation"),
 )
 
 
@@ -43,9 +43,11 @@ def page(
     return [entity(row) for row in tx.execute(query)]
 
 
-def count(tx: Transaction, principal_id: str, now: int) -> int:
+def count(tx: Transaction, principal_id: str, now: int, *, with_invitations: bool = True) -> int:
     """How many tokens of a principal are in force."""
     query = sa.select(sa.func.count()).where(tokens.c.principal_id == principal_id, _in_force(now))
+    if not with_invitations:
+        query = query.where(tokens.c.is_invitation == sa.false())
     return int(tx.execute(query).scalar_one())
 
 
@@ -60,6 +62,7 @@ def rotate(tx: Transaction, token: Token, digest: str, former_until: int) -> Non
             hint=token.hint,
             expire_time=token.expire_time,
             lifetime_ms=token.lifetime_ms,
+            is_invitation=token.is_invitation,
         )
     )
 

@@ -32,6 +32,7 @@ from modelry_server.kernel.errors import (
     ModelryError,
     NotAService,
     PermissionMissing,
+    TokenIsInvitation,
 )
 from modelry_server.kernel.telemetry import Log
 from modelry_server.kernel.transport import status
@@ -358,6 +359,8 @@ class Calls(grpc.ServerInterceptor):
         is_bootstrap = identity is not None and identity.is_bootstrap
         if is_bootstrap and need != Kind.BOOTSTRAP:
             raise CredentialInvalid("the bootstrap token makes the first administrator, and can do nothing else")
+        if identity is not None and identity.is_invitation and need != Kind.INVITED:
+            raise TokenIsInvitation
         if need == Kind.BOOTSTRAP and not is_bootstrap:
             raise PermissionMissing(call.caller.subject, need, "")
         if call.caller.deadline is not None and call.caller.deadline <= time.monotonic():

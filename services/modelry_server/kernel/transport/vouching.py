@@ -35,7 +35,7 @@ LASTS_S = 60
 
 _PURPOSE = b"modelry-caller-1\0"
 _ONLY = {"to", "knows_callers", "until"}
-_CAPS = {"permissions", "workspaces", "until", "bootstrap"}
+_CAPS = {"permissions", "workspaces", "until", "bootstrap", "invitation"}
 _encoded = json.JSONEncoder(check_circular=False, separators=(",", ":")).encode
 _log = Log("vouching")
 
@@ -109,6 +109,7 @@ def _written(identity: Identity) -> dict[str, Any]:
             "workspaces": None if identity.workspace_cap is None else sorted(identity.workspace_cap),
             "until": None if math.isinf(identity.expire_time) else identity.expire_time,
             "bootstrap": identity.is_bootstrap,
+            "invitation": identity.is_invitation,
         },
     }
 
@@ -129,6 +130,7 @@ def _vouched(content: dict[str, Any]) -> Vouched:
         None if workspaces is None else frozenset(workspaces),
         math.inf if until is None else until,
         caps["bootstrap"],
+        caps["invitation"],
     )
     return Vouched(subject, credential, content.get("peer", ""), identity)
 

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
+import sqlalchemy as sa
 from joserfc.jwk import RSAKey
 
 from modelry_server.access.domain import journal, principals
@@ -19,6 +20,7 @@ from modelry_server.access.domain.principals import Draft
 from modelry_server.access.domain.token_texts import TextKind, new_text
 from modelry_server.access.domain.tokens import Draft as TokenDraft
 from modelry_server.access.entities import PrincipalKind
+from modelry_server.access.errors import GrantTooWide
 from modelry_server.access.store import principals as store
 from modelry_server.access.store import roles
 from modelry_server.kernel import caller
@@ -27,6 +29,7 @@ from modelry_server.kernel.caller import Caller, Credential
 from modelry_server.kernel.errors import CredentialInvalid
 from modelry_server.kernel.ids import new_id
 from modelry_server.kernel.sql.database import Database
+from modelry_server.permissions import Permission
 from tests.parts import hostile_issuer
 from tests.parts.clock import HeldClock
 from tests.parts.hostile_issuer import AUDIENCE, HostileIssuer, signed
@@ -89,6 +92,61 @@ def test_a_person_becomes_a_principal_at_first_sight(company: Company, installat
     assert first.identity.groups == {"staff"}
     assert "runs.read" in first.grants.workspaces["default"]
     assert [each.members()["actor"] for each in installation.records()] == ["modelry"]
+
+
+def test_a15_the_groups_that_an_issuer_says_are_remembered_as_of_the_last_sign_in(
+    company: Company, installation: Installation
+) -> None:
+    with installation.db.write() as tx:
+        written.a_role(tx, "hr", "principals.read", "principals.write")
+        written.bind(tx, "admin", "outer", is_group=True)
+        written.a_group(tx, "platform")
+        written.a_group(tx, "outer", groups=["platform"])
+    alice = company.identities.identity(company.token(groups=["platform", "staff"])).identity.principal_id
+    first = installation.stored(alice)
+    _, text = installation.token(installation.principal("hr", "hr"))
+    _, root = installation.token(installation.principal("root", "admin"))
+
+    def disables(by: str, is_disabled: bool) -> None:
+        with installation.by(by, Permission.PRINCIPALS_WRITE):
+            installation.principals.update(alice, "", lambda: {"disabled": is_disabled})
+
+    with pytest.raises(GrantTooWide):
+        disables(text, True)
+    disables(root, True)
+    with pytest.raises(CredentialInvalid):  # who is refused says nothing that counts
+        company.identities.identity(company.token(groups=[]))
+    with pytest.raises(GrantTooWide):
+        disables(text, False)
+    disables(root, False)
+    etag = installation.stored(alice).etag
+    records = len(installation.records())
+    company.identities.identity(company.token(groups=["staff"]))
+    last = installation.stored(alice)
+    disables(text, True)
+
+    assert (first.groups, last.groups) == (("platform", "staff"), ("staff",))
+    assert last.etag == etag
+    assert len(installation.records()) == records + 1
+    assert installation.stored(alice).is_disabled
+
+
+def test_an_issuer_that_says_the_same_groups_again_has_nothing_written(company: Company) -> None:
+    text = company.token(groups=["b", "a"])
+    company.identities.identity(text)
+    statements: list[str] = []
+
+    def note(conn: object, cursor: object, statement: str, *rest: object) -> None:
+        statements.append(statement)
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    try:
+        company.identities.identity(text)
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", note)
+
+    assert statements
+    assert not any(each.startswith(("UPDATE", "INSERT")) for each in statements)
 
 
 def test_a_taken_name_gets_a_number(company: Company, installation: Installation) -> None:

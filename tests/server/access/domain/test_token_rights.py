@@ -11,7 +11,7 @@ from modelry_server.access.entities import PrincipalKind
 from modelry_server.access.errors import GrantTooWide
 from modelry_server.access.store import tables
 from modelry_server.kernel import caller
-from modelry_server.kernel.errors import FieldInvalid, PermissionMissing
+from modelry_server.kernel.errors import CredentialInvalid, FieldInvalid, PermissionMissing
 from tests.server.access import written
 from tests.server.access.conftest import LIFETIMES, ONCE, TRACE, Installation
 
@@ -114,10 +114,56 @@ def test_a15_the_first_token_of_a_person_is_an_invitation_which_the_person_rotat
     with installation.by(first):
         with pytest.raises(FieldInvalid, match="made for"):
             installation.tokens.rotate("", now + LIFETIMES.usual_ms + 1)
-        rotated, _ = installation.tokens.rotate("", None)
+        rotated, own = installation.tokens.rotate("", None)
 
     assert (usual.expire_time, short.expire_time) == (now + INVITATION_MS, now + DAY)
+    assert (usual.is_invitation, short.is_invitation) == (True, True)
+    assert (rotated.token_id, rotated.is_invitation) == (usual.token_id, False)
     assert rotated.expire_time == now + LIFETIMES.usual_ms
+    assert installation.identities.identity(own).identity.permission_cap is None
+    with pytest.raises(CredentialInvalid):
+        installation.identities.identity(first)
+    assert [each.after for each in installation.records()][-1] == (
+        f'{{"expire_time":{rotated.expire_time},"hint":"{own[-4:]}","invitation":false}}'
+    )
+
+
+def test_a15_an_invitation_makes_no_token_and_is_exchanged_once(installation: Installation) -> None:
+    eve = installation.principal("eve", "admin")
+    _, text = installation.token(installation.principal("ada", "admin"))
+    with installation.by(text):
+        invitation, first = installation.tokens.create(eve.principal_id, Draft(), ONCE)
+    known = installation.by(first)
+
+    with known:
+        with pytest.raises(GrantTooWide):
+            installation.tokens.create("", Draft(), ONCE)
+        assert not installation.principals.myself("").grants
+    with installation.by(text), pytest.raises(FieldInvalid, match="only its person exchanges"):
+        installation.tokens.rotate(invitation.token_id, None)
+    with known:
+        installation.tokens.rotate("", None)
+        with pytest.raises(GrantTooWide, match="was rotated"):  # a process still knew the text as it was
+            installation.tokens.rotate("", None)
+
+
+def test_another_invitation_replaces_one_that_was_not_exchanged(installation: Installation) -> None:
+    fay = installation.principal("fay")
+    _, text = installation.token(installation.principal("ada", "admin"))
+
+    with installation.by(text):
+        lost, lost_text = installation.tokens.create(fay.principal_id, Draft(), ONCE)
+        second, second_text = installation.tokens.create(fay.principal_id, Draft(), ONCE)
+        assert installation.tokens.get(lost.token_id).revoke_time
+    with pytest.raises(CredentialInvalid):
+        installation.identities.identity(lost_text)
+    with installation.by(second_text):
+        assert installation.tokens.rotate("", None)[0].token_id == second.token_id
+    with installation.by(text):
+        with pytest.raises(FieldInvalid, match="if it is lost, revoke all tokens of this person, and create another"):
+            installation.tokens.create(fay.principal_id, Draft(), ONCE)
+        assert installation.tokens.revoke_all(fay.principal_id) == 1
+        assert installation.tokens.create(fay.principal_id, Draft(), ONCE)[0].is_invitation
 
 
 def test_a15_a_token_gives_itself_no_more_than_the_time_that_it_was_made_for(installation: Installation) -> None:

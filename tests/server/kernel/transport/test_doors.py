@@ -159,6 +159,15 @@ def test_the_bootstrap_token_can_do_one_thing_and_nobody_else_can(book: Book, ch
     assert refusal(channel, bearer("mdy_b_1")).reason == "CREDENTIAL_INVALID"
 
 
+def test_an_invitation_is_told_to_be_exchanged(book: Book, channel: grpc.Channel) -> None:
+    book.write("mdy_t_1", "grace", is_invitation=True)
+
+    refused = refusal(channel, bearer("mdy_t_1"))
+
+    assert (refused.code, refused.reason) == ("PERMISSION_DENIED", "TOKEN_IS_INVITATION")
+    assert "modelry token rotate" in refused.message
+
+
 def test_a_credential_is_asked_about_once(book: Book, channel: grpc.Channel) -> None:
     for _ in range(5):
         ask(channel, "x", metadata=bearer(TOKEN))

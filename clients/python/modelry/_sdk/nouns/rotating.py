@@ -1,8 +1,8 @@
-"""Rotates a token together with the login that keeps it on this machine."""
+"""Rotates a token together with the login that keeps it on this machine, and exchanges an invitation for one."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -11,10 +11,12 @@ from modelry._sdk.credentials.keyrings import Unusable
 from modelry._sdk.credentials.logins import Login
 from modelry._sdk.credentials.store import STORE
 from modelry._sdk.nouns.tokens import IssuedToken, Tokens
+from modelry._sdk.transport import logging_in
 from modelry._sdk.transport.connection import Connection, connect
+from modelry._sdk.transport.logging_in import KeptLogin
 from modelry._sdk.transport.signing import name_of
 from modelry.api.access import v1 as access
-from modelry.errors import Unauthenticated, Unavailable
+from modelry.errors import ModelryError, Unauthenticated, Unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,32 @@ def rotate_token(
             return RotatedToken(token, logins.keep(replace(login, token=token.secret)))
         except (Unusable, OSError) as problem:  # the secret must not be lost: it is shown this once
             return RotatedToken(token, problem=str(problem))
+
+
+def keep_token(token: str, server: str | None = None, *, keyring: bool = False) -> KeptLogin:
+    """Keeps a token for a server, such as an API token for a machine.
+
+    An invitation is exchanged for a token of your own, which is kept in its place. Before that the invitation itself is
+    kept, so that nothing is exchanged that can't be kept.
+
+    Raises InvalidArgument for what can't be a token, and Unauthenticated if the server refuses it; then nothing is
+    kept. Raises Unavailable if the store of logins can't be had now, or the server does not exchange an invitation.
+    """
+    kept = logging_in.keep_token(token, server, keyring=keyring)
+    if not kept.invitation:
+        return kept
+    made: IssuedToken | None = None
+    try:
+        with STORE.changing():
+            made = Tokens(connect(server, token=token).of("access"), "").rotate()
+            return replace(kept, place=logins.keep(Login(kept.server, token=made.secret, keyring=keyring)))
+    except (Unusable, OSError) as problem:
+        said = str(problem)
+        if made is not None:  # nobody has its secret: without it in force, another invitation can be made
+            with suppress(ModelryError):
+                Tokens(connect(server, token=made.secret).of("access"), "").revoke(made.token_id)
+            said = f"the invitation is spent, and the token for it was revoked, since it can't be kept: {said}"
+        raise Unavailable(said, reason="LOGINS_UNUSABLE") from None
 
 
 def _given_login(name: str) -> Login | None:

@@ -22,7 +22,8 @@ class Token:
 
     `hint` has the last 4 characters of the secret, by which a person recognises it. `role_cap` is the role that the
     token can't exceed, and `workspaces` the only ones that it can be used in; empty: no such limit. `creator_id` is the
-    principal that made it; empty if the bootstrap token did, or without authentication.
+    principal that made it; empty if the bootstrap token did, or without authentication. `invitation` says that it can
+    only be exchanged, by `rotate`: another one made it as the first token of a person.
     """
 
     token_id: str
@@ -36,6 +37,7 @@ class Token:
     expire_time: datetime | None
     last_use_time: datetime | None
     revoke_time: datetime | None
+    invitation: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,8 @@ class Tokens:
     ) -> IssuedToken:
         """Makes a token of the caller, or of a service account, named by its id or its name.
 
-        An administrator also makes the first token of a person who can't sign in at an issuer.
+        An administrator also makes the first token of a person who can't sign in at an issuer: an invitation, which the
+        person exchanges. It replaces one that was not exchanged.
 
         `role_cap` is the most that the token may do, a role by name, and `workspaces` the only ones that it can be used
         in. Default: all that its principal may do. `expire_time` is a time, or how long from now. Default: 90 days, or
@@ -119,7 +122,8 @@ class Tokens:
         """Gives a token a new secret and a new end. Default: the token that the caller uses.
 
         Its id, its caps and its principal stay. The secret before it is accepted for ten minutes more, or until its own
-        end. `expire_time` is as in `create`. Raises TokenNotFound, also for a token that has ended, and FieldInvalid.
+        end; that of an invitation, which is exchanged so, ends at once. `expire_time` is as in `create`. Raises
+        TokenNotFound, also for a token that has ended, and FieldInvalid.
         """
         request = access.RotateTokenRequest(token_id=token_id, expire_time=stamp_of(_end(expire_time)))
         answer = self._connection.call(access.rpcs.ROTATE_TOKEN, request)
@@ -168,6 +172,7 @@ def _fields(message: access.Token) -> dict[str, Any]:
         "expire_time": time_of(message, "expire_time"),
         "last_use_time": time_of(message, "last_use_time"),
         "revoke_time": time_of(message, "revoke_time"),
+        "invitation": message.invitation,
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,14 @@ from modelry._sdk.credentials.plans import PlannedLogin
 from modelry._sdk.credentials.store import STORE
 from modelry._sdk.transport.connection import Connection, Origin, connect
 from modelry._sdk.transport.signing import name_of
-from modelry.errors import FailedPrecondition, InvalidArgument, ModelryError, Unauthenticated, Unavailable
+from modelry.errors import (
+    FailedPrecondition,
+    InvalidArgument,
+    ModelryError,
+    TokenIsInvitation,
+    Unauthenticated,
+    Unavailable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +47,8 @@ class KeptLogin:
     keyring: bool
     place: str = ""
     """Where it is kept, after a login."""
+    invitation: bool = False
+    """Whether the token that was given was an invitation, which was exchanged for the one that is kept."""
 
 
 def log_in(
@@ -106,7 +115,7 @@ def log_in(
 
 
 def keep_token(token: str, server: str | None = None, *, keyring: bool = False) -> KeptLogin:
-    """Keeps a token for a server, such as an API token for a machine.
+    """Keeps a token for a server, such as an API token for a machine. An invitation is kept as it is.
 
     Raises InvalidArgument for what can't be a token, and Unauthenticated if the server refuses it; then nothing is
     kept.
@@ -192,6 +201,7 @@ def _ask(connection: Connection) -> None:
 
 def _kept(connection: Connection, login: Login) -> KeptLogin:
     """Keeps a login, unless the server refuses its token."""
+    is_invitation = False
     with _refusals():
         try:
             _ask(connect(connection.address.uri, origin=_SERVER, token=login.text))
@@ -201,10 +211,10 @@ def _kept(connection: Connection, login: Login) -> KeptLogin:
             advice = "; is another one accepted? --send says which is sent" if login.issuer else ""
             text = f"{login.server} refuses the token {who}, so nothing was kept: {said}{advice}"
             raise Unauthenticated(text, reason=refused.reason, metadata=refused.metadata) from None
-        except ModelryError:
-            pass  # It says nothing of the token: it is away, or the permission is missing.
+        except ModelryError as told:  # It says nothing of the token: it is away, or the permission is missing.
+            is_invitation = isinstance(told, TokenIsInvitation)
     with _storing():
-        return _shown(login, logins.keep(login))
+        return replace(_shown(login, logins.keep(login)), invitation=is_invitation)
 
 
 def _shown(login: Login, place: str = "") -> KeptLogin:

@@ -44,6 +44,7 @@ def _create_principals() -> None:
         sa.Column("create_time", sa.BigInteger, nullable=False),
         sa.Column("update_time", sa.BigInteger, nullable=False),
         sa.Column("revision", sa.BigInteger, nullable=False),
+        sa.Column("groups", sa.Text, nullable=False),
     )
     given = sa.text("issuer <> ''")
     op.create_index(
@@ -92,6 +93,7 @@ def _create_tokens() -> None:
         sa.Column("lifetime_ms", sa.BigInteger, nullable=False),
         sa.Column("last_use_time", sa.BigInteger, nullable=True),
         sa.Column("revoke_time", sa.BigInteger, nullable=True),
+        sa.Column("is_invitation", sa.Boolean, nullable=False),
         sa.Index("tokens_by_principal", "principal_id", "create_time", "token_id"),
     )
 

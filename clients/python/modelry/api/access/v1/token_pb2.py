@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!modelry/api/access/v1/token.proto\x12\x15modelry.api.access.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd2\x02\n\x05Token\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\x14\n\x0cprincipal_id\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x0c\n\x04hint\x18\x04 \x01(\t\x12\x10\n\x08role_cap\x18\x05 \x01(\t\x12\x12\n\nworkspaces\x18\x06 \x03(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_use_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncreator_id\x18\x0b \x01(\tB\x98\x01\n\x19\x64\x65v.modelry.api.access.v1B\nTokenProtoP\x01Z\"modelry.dev/api/access/v1;accessv1\xaa\x02\x15Modelry.Api.Access.V1\xca\x02\x15Modelry\\Api\\Access\\V1\xea\x02\x18Modelry::Api::Access::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!modelry/api/access/v1/token.proto\x12\x15modelry.api.access.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe6\x02\n\x05Token\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\x14\n\x0cprincipal_id\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x0c\n\x04hint\x18\x04 \x01(\t\x12\x10\n\x08role_cap\x18\x05 \x01(\t\x12\x12\n\nworkspaces\x18\x06 \x03(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_use_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncreator_id\x18\x0b \x01(\t\x12\x12\n\ninvitation\x18\x0c \x01(\x08\x42\x98\x01\n\x19\x64\x65v.modelry.api.access.v1B\nTokenProtoP\x01Z\"modelry.dev/api/access/v1;accessv1\xaa\x02\x15Modelry.Api.Access.V1\xca\x02\x15Modelry\\Api\\Access\\V1\xea\x02\x18Modelry::Api::Access::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,5 +34,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\031dev.modelry.api.access.v1B\nTokenProtoP\001Z\"modelry.dev/api/access/v1;accessv1\252\002\025Modelry.Api.Access.V1\312\002\025Modelry\\Api\\Access\\V1\352\002\030Modelry::Api::Access::V1'
   _globals['_TOKEN']._serialized_start=94
-  _globals['_TOKEN']._serialized_end=432
+  _globals['_TOKEN']._serialized_end=452
 # @@protoc_insertion_point(module_scope)

@@ -40,6 +40,7 @@ class Token(_message.Message):
     LAST_USE_TIME_FIELD_NUMBER: _builtins.int
     REVOKE_TIME_FIELD_NUMBER: _builtins.int
     CREATOR_ID_FIELD_NUMBER: _builtins.int
+    INVITATION_FIELD_NUMBER: _builtins.int
     token_id: _builtins.str
     """The id: 32 hexadecimal characters. It is no secret."""
     principal_id: _builtins.str
@@ -53,6 +54,11 @@ class Token(_message.Message):
     creator_id: _builtins.str
     """Who created it: the id of a principal. A rotation does not change it. Empty if the bootstrap token created it, or if
     the server does not know its callers.
+    """
+    invitation: _builtins.bool
+    """Whether it is an invitation: the first token of a person, made by another one. It can only be exchanged: it reads who
+    it is of, with WhoAmI, and rotates itself, with RotateToken; then it is a token like any other. Everything else is
+    refused with `TOKEN_IS_INVITATION`.
     """
     @_builtins.property
     def workspaces(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -88,10 +94,11 @@ class Token(_message.Message):
         last_use_time: _timestamp_pb2.Timestamp | None = ...,
         revoke_time: _timestamp_pb2.Timestamp | None = ...,
         creator_id: _builtins.str = ...,
+        invitation: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "last_use_time", b"last_use_time", "revoke_time", b"revoke_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "creator_id", b"creator_id", "description", b"description", "expire_time", b"expire_time", "hint", b"hint", "last_use_time", b"last_use_time", "principal_id", b"principal_id", "revoke_time", b"revoke_time", "role_cap", b"role_cap", "token_id", b"token_id", "workspaces", b"workspaces"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "creator_id", b"creator_id", "description", b"description", "expire_time", b"expire_time", "hint", b"hint", "invitation", b"invitation", "last_use_time", b"last_use_time", "principal_id", b"principal_id", "revoke_time", b"revoke_time", "role_cap", b"role_cap", "token_id", b"token_id", "workspaces", b"workspaces"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

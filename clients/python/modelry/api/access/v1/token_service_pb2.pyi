@@ -219,9 +219,9 @@ class RotateTokenRequest(_message.Message):
     """The id. Empty: the token by which the caller is known."""
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When the token ends from now on. By means of the token itself: at most as long from now as it was made for; a first
-        one, which somebody else made, as long as the server's settings say for a token that says nothing. By other
-        credentials, as in CreateToken. Default: as that of CreateToken, within this.
+        """When the token ends from now on. By means of the token itself: at most as long from now as it was made for; an
+        invitation, as long as the server's settings say for a token that says nothing. By other credentials, as in
+        CreateToken. Default: as that of CreateToken, within this.
         """
 
     def __init__(

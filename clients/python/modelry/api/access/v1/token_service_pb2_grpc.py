@@ -82,7 +82,9 @@ class TokenServiceServicer(object):
     def CreateToken(self, request, context):
         """Creates a token of the caller, or of a service account that the caller owns or administers. Administrators also
         create the first token of a person who can't sign in at an issuer: it is an invitation, which ends after at most
-        seven days, and which the person rotates. Who signs in by an issuer, or by a certificate, makes tokens without help.
+        seven days, and can do nothing but be exchanged by the person, with RotateToken. Another invitation revokes one that
+        was not exchanged. A person who has another token in force makes tokens without help; if it is lost, RevokeTokens
+        makes way for a new invitation. Who signs in by an issuer, or by a certificate, makes tokens without help, too.
         The text is in this answer only: if the answer is lost, revoke the token and create another one.
 
         Errors: `FIELD_INVALID`; `PRINCIPAL_NOT_FOUND`; `PRINCIPAL_DISABLED`; `ROLE_NOT_FOUND`; `GRANT_TOO_WIDE` (more than
@@ -116,6 +118,9 @@ class TokenServiceServicer(object):
         """Gives a token of the caller a new text and a new end. Its id, its caps and its principal stay. The text before it is
         accepted for ten minutes more, or until its own end, but makes and rotates no tokens: who has found an old text does
         not get a new one. If the answer is lost, another credential rotates the token again.
+
+        An invitation is exchanged by this: by means of itself only. It is a token like any other then, and the text before
+        it ends at once.
 
         Errors: `FIELD_INVALID`; `TOKEN_NOT_FOUND`; `GRANT_TOO_WIDE` (more than the token of the caller may do; its
         principal, or what it owns, may do more than an administrator who is not its owner; the caller is known by the text

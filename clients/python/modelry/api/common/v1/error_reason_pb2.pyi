@@ -214,6 +214,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_NOT_A_SERVICE: _ErrorReason.ValueType  # 99
     """UNAUTHENTICATED: only Modelry's own services may call this. Metadata: `rpc`."""
+    ERROR_REASON_TOKEN_IS_INVITATION: _ErrorReason.ValueType  # 100
+    """PERMISSION_DENIED: the token of the call is an invitation, which can only be exchanged, with RotateToken."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons for which a call can fail. A reason is sent as `google.rpc.ErrorInfo.reason`, without the prefix
@@ -414,4 +416,6 @@ ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 98
 """
 ERROR_REASON_NOT_A_SERVICE: ErrorReason.ValueType  # 99
 """UNAUTHENTICATED: only Modelry's own services may call this. Metadata: `rpc`."""
+ERROR_REASON_TOKEN_IS_INVITATION: ErrorReason.ValueType  # 100
+"""PERMISSION_DENIED: the token of the call is an invitation, which can only be exchanged, with RotateToken."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -27,7 +27,7 @@ from modelry.api.access.v1 import role_pb2 as modelry_dot_api_dot_access_dot_v1_
 from modelry.api.common.v1 import audit_record_pb2 as modelry_dot_api_dot_common_dot_v1_dot_audit__record__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)modelry/internal/access/v1/identity.proto\x12\x1amodelry.internal.access.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a modelry/api/access/v1/role.proto\x1a(modelry/api/common/v1/audit_record.proto\"\xc5\x01\n\x08Identity\x12\x14\n\x0cprincipal_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12>\n\x0f\x63redential_kind\x18\x03 \x01(\x0e\x32%.modelry.api.common.v1.CredentialKind\x12\x15\n\rcredential_id\x18\x04 \x01(\t\x12\x0e\n\x06groups\x18\x05 \x03(\t\x12.\n\x04\x63\x61ps\x18\x06 \x01(\x0b\x32 .modelry.internal.access.v1.Caps\"\xa2\x01\n\x04\x43\x61ps\x12\x16\n\x0e\x61ny_permission\x18\x01 \x01(\x08\x12\x13\n\x0bpermissions\x18\x02 \x03(\t\x12\x15\n\rany_workspace\x18\x03 \x01(\x08\x12\x12\n\nworkspaces\x18\x04 \x03(\t\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tbootstrap\x18\x06 \x01(\x08\"K\n\x06Grants\x12\x13\n\x0bpermissions\x18\x01 \x03(\t\x12,\n\x06places\x18\x02 \x03(\x0b\x32\x1c.modelry.api.access.v1.Place\"h\n\x11\x43lientCertificate\x12\r\n\x05names\x18\x01 \x03(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"k\n\x06\x43hange\x12\x16\n\x0cprincipal_id\x18\x01 \x01(\tH\x00\x12\x0f\n\x05group\x18\x02 \x01(\tH\x00\x12\x17\n\rcredential_id\x18\x03 \x01(\tH\x00\x12\x14\n\neverything\x18\x04 \x01(\x08H\x00\x42\t\n\x07\x63hangedB\xbc\x01\n\x1e\x64\x65v.modelry.internal.access.v1B\rIdentityProtoP\x01Z/modelry.dev/internal/access/v1;internalaccessv1\xaa\x02\x1aModelry.Internal.Access.V1\xca\x02\x1aModelry\\Internal\\Access\\V1\xea\x02\x1dModelry::Internal::Access::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)modelry/internal/access/v1/identity.proto\x12\x1amodelry.internal.access.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a modelry/api/access/v1/role.proto\x1a(modelry/api/common/v1/audit_record.proto\"\xc5\x01\n\x08Identity\x12\x14\n\x0cprincipal_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12>\n\x0f\x63redential_kind\x18\x03 \x01(\x0e\x32%.modelry.api.common.v1.CredentialKind\x12\x15\n\rcredential_id\x18\x04 \x01(\t\x12\x0e\n\x06groups\x18\x05 \x03(\t\x12.\n\x04\x63\x61ps\x18\x06 \x01(\x0b\x32 .modelry.internal.access.v1.Caps\"\xb6\x01\n\x04\x43\x61ps\x12\x16\n\x0e\x61ny_permission\x18\x01 \x01(\x08\x12\x13\n\x0bpermissions\x18\x02 \x03(\t\x12\x15\n\rany_workspace\x18\x03 \x01(\x08\x12\x12\n\nworkspaces\x18\x04 \x03(\t\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tbootstrap\x18\x06 \x01(\x08\x12\x12\n\ninvitation\x18\x07 \x01(\x08\"K\n\x06Grants\x12\x13\n\x0bpermissions\x18\x01 \x03(\t\x12,\n\x06places\x18\x02 \x03(\x0b\x32\x1c.modelry.api.access.v1.Place\"h\n\x11\x43lientCertificate\x12\r\n\x05names\x18\x01 \x03(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"k\n\x06\x43hange\x12\x16\n\x0cprincipal_id\x18\x01 \x01(\tH\x00\x12\x0f\n\x05group\x18\x02 \x01(\tH\x00\x12\x17\n\rcredential_id\x18\x03 \x01(\tH\x00\x12\x14\n\neverything\x18\x04 \x01(\x08H\x00\x42\t\n\x07\x63hangedB\xbc\x01\n\x1e\x64\x65v.modelry.internal.access.v1B\rIdentityProtoP\x01Z/modelry.dev/internal/access/v1;internalaccessv1\xaa\x02\x1aModelry.Internal.Access.V1\xca\x02\x1aModelry\\Internal\\Access\\V1\xea\x02\x1dModelry::Internal::Access::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,11 +38,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_IDENTITY']._serialized_start=183
   _globals['_IDENTITY']._serialized_end=380
   _globals['_CAPS']._serialized_start=383
-  _globals['_CAPS']._serialized_end=545
-  _globals['_GRANTS']._serialized_start=547
-  _globals['_GRANTS']._serialized_end=622
-  _globals['_CLIENTCERTIFICATE']._serialized_start=624
-  _globals['_CLIENTCERTIFICATE']._serialized_end=728
-  _globals['_CHANGE']._serialized_start=730
-  _globals['_CHANGE']._serialized_end=837
+  _globals['_CAPS']._serialized_end=565
+  _globals['_GRANTS']._serialized_start=567
+  _globals['_GRANTS']._serialized_end=642
+  _globals['_CLIENTCERTIFICATE']._serialized_start=644
+  _globals['_CLIENTCERTIFICATE']._serialized_end=748
+  _globals['_CHANGE']._serialized_start=750
+  _globals['_CHANGE']._serialized_end=857
 # @@protoc_insertion_point(module_scope)

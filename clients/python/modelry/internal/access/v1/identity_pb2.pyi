@@ -83,12 +83,15 @@ class Caps(_message.Message):
     WORKSPACES_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     BOOTSTRAP_FIELD_NUMBER: _builtins.int
+    INVITATION_FIELD_NUMBER: _builtins.int
     any_permission: _builtins.bool
     """Whether it may be used for all permissions of its principal."""
     any_workspace: _builtins.bool
     """Whether it may be used in all workspaces."""
     bootstrap: _builtins.bool
     """Whether it is the bootstrap token, which may make the first administrator and do nothing else."""
+    invitation: _builtins.bool
+    """Whether it is an invitation, which may only be exchanged for another token. It is capped to no permission, too."""
     @_builtins.property
     def permissions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The permissions that it may be used for, without `any_permission`."""
@@ -110,10 +113,11 @@ class Caps(_message.Message):
         workspaces: _abc.Iterable[_builtins.str] | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         bootstrap: _builtins.bool = ...,
+        invitation: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["any_permission", b"any_permission", "any_workspace", b"any_workspace", "bootstrap", b"bootstrap", "expire_time", b"expire_time", "permissions", b"permissions", "workspaces", b"workspaces"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["any_permission", b"any_permission", "any_workspace", b"any_workspace", "bootstrap", b"bootstrap", "expire_time", b"expire_time", "invitation", b"invitation", "permissions", b"permissions", "workspaces", b"workspaces"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
