@@ -6,6 +6,7 @@ import base64
 import io
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -201,8 +202,9 @@ def test_what_another_release_writes_in_another_way_is_refused(
     assert "vouching.another_release" in log.getvalue()
 
 
-def test_the_bootstrap_token_stays_one() -> None:
-    identity = Identity("bootstrap", "bootstrap", Credential.API_TOKEN, "1" * 64, is_bootstrap=True)
+@pytest.mark.parametrize("kind", ["is_bootstrap", "is_invitation"])
+def test_a_token_that_can_do_one_thing_stays_one(kind: str) -> None:
+    identity = replace(Identity("bootstrap", "bootstrap", Credential.API_TOKEN, "1" * 64), **{kind: True})
     caller = Caller("bootstrap", "ab" * 16, credential=Credential.API_TOKEN, identity=identity)
 
     told = Voucher(KEY).read(Voucher(KEY).say(caller, to="tracking"), to="tracking")
