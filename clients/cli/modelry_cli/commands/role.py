@@ -167,8 +167,10 @@ def list_bindings(
         Column("ID", lambda binding: binding.binding_id, whole=True, spare=1),
     ]
     who = f"{user} has no role of their own" if user else f"The group {group} has no role" if group else ""
-    place = _told(session, **where)
-    session.show_all(found, columns, limit=limit, nothing=f"{who or 'Nobody has a role'} {place}.")
+    nothing = f"{who or 'Nobody has a role'} {_told(session, **where)}."
+    if role:
+        nothing = f"No binding of the role {role} was found {_told(session, **where)}."
+    session.show_all(found, columns, limit=limit, nothing=nothing)
     if user and session.format is Format.TABLE:
         output.note(
             "Roles of the groups that it is in are not among these: `modelry role bindings --group GROUP` lists them, "
