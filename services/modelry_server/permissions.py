@@ -33,13 +33,16 @@ class Permission(StrEnum):
     VERSIONS_ARCHIVE = "versions.archive"
     ALIASES_WRITE = "aliases.write"
     AUDIT_READ = "audit.read"
-    MEMBERS_READ = "members.read"
-    MEMBERS_WRITE = "members.write"
+    BINDINGS_READ = "bindings.read"
+    BINDINGS_WRITE = "bindings.write"
     WORKSPACES_WRITE = "workspaces.write"
     WORKSPACES_CREATE = "workspaces.create"
+    QUOTAS_WRITE = "quotas.write"
     PRINCIPALS_READ = "principals.read"
     PRINCIPALS_WRITE = "principals.write"
+    GROUPS_WRITE = "groups.write"
     TOKENS_READ = "tokens.read"
+    TOKENS_CREATE = "tokens.create"
     TOKENS_REVOKE = "tokens.revoke"
     ROLES_WRITE = "roles.write"
     ACCESS_AUDIT = "access.audit"
@@ -67,13 +70,16 @@ MEANINGS: Mapping[Permission, str] = {
     P.VERSIONS_ARCHIVE: "move versions, whatever their stage, to the archive or to the first stage",
     P.ALIASES_WRITE: "set and delete aliases",
     P.AUDIT_READ: "read the audit records of models",
-    P.MEMBERS_READ: "see who has which role there",
-    P.MEMBERS_WRITE: "bind roles and remove them, within what one may do oneself",
+    P.BINDINGS_READ: "see who has which role there",
+    P.BINDINGS_WRITE: "bind roles and remove them, within what one may do oneself",
     P.WORKSPACES_WRITE: "change the description of the workspace",
-    P.WORKSPACES_CREATE: "create workspaces and set their quotas",
+    P.WORKSPACES_CREATE: "create workspaces",
+    P.QUOTAS_WRITE: "set the quotas of workspaces",
     P.PRINCIPALS_READ: "read all principals and groups",
-    P.PRINCIPALS_WRITE: "create, change and disable principals, change groups, make tokens of service accounts",
+    P.PRINCIPALS_WRITE: "create, change, disable and enable principals",
+    P.GROUPS_WRITE: "create, change and delete groups, and change who is in them",
     P.TOKENS_READ: "read the tokens of all principals, without their texts",
+    P.TOKENS_CREATE: "make and rotate tokens of service accounts, and invite people by their first token",
     P.TOKENS_REVOKE: "revoke the tokens of all principals",
     P.ROLES_WRITE: "create, change and delete roles",
     P.ACCESS_AUDIT: "read the audit records of access",
@@ -81,8 +87,8 @@ MEANINGS: Mapping[Permission, str] = {
 
 INSTALLATION_ONLY = frozenset(
     {
-        *(P.WORKSPACES_CREATE, P.PRINCIPALS_READ, P.PRINCIPALS_WRITE, P.TOKENS_READ, P.TOKENS_REVOKE),
-        *(P.ROLES_WRITE, P.ACCESS_AUDIT),
+        *(P.WORKSPACES_CREATE, P.QUOTAS_WRITE, P.PRINCIPALS_READ, P.PRINCIPALS_WRITE, P.GROUPS_WRITE),
+        *(P.TOKENS_READ, P.TOKENS_CREATE, P.TOKENS_REVOKE, P.ROLES_WRITE, P.ACCESS_AUDIT),
     }
 )
 """Permissions that mean something only where a role is bound for the whole installation."""
@@ -125,13 +131,13 @@ _BY_SERVICE: dict[str, dict[str, Permission | Kind]] = {
         "UpdatePrincipal": P.PRINCIPALS_WRITE,
     },
     "modelry.api.access.v1.GroupService": {
-        "CreateGroup": P.PRINCIPALS_WRITE,
+        "CreateGroup": P.GROUPS_WRITE,
         "GetGroup": SIGNED_IN,
         "ListGroups": SIGNED_IN,
-        "UpdateGroup": P.PRINCIPALS_WRITE,
-        "DeleteGroup": P.PRINCIPALS_WRITE,
-        "AddGroupMembers": P.PRINCIPALS_WRITE,
-        "RemoveGroupMembers": P.PRINCIPALS_WRITE,
+        "UpdateGroup": P.GROUPS_WRITE,
+        "DeleteGroup": P.GROUPS_WRITE,
+        "AddGroupMembers": P.GROUPS_WRITE,
+        "RemoveGroupMembers": P.GROUPS_WRITE,
         "ListGroupMembers": SIGNED_IN,
     },
     "modelry.api.access.v1.TokenService": {
@@ -148,10 +154,10 @@ _BY_SERVICE: dict[str, dict[str, Permission | Kind]] = {
         "ListRoles": SIGNED_IN,
         "UpdateRole": P.ROLES_WRITE,
         "DeleteRole": P.ROLES_WRITE,
-        "CreateRoleBinding": P.MEMBERS_WRITE,
-        "GetRoleBinding": P.MEMBERS_READ,
-        "ListRoleBindings": P.MEMBERS_READ,
-        "DeleteRoleBinding": P.MEMBERS_WRITE,
+        "CreateRoleBinding": P.BINDINGS_WRITE,
+        "GetRoleBinding": P.BINDINGS_READ,
+        "ListRoleBindings": P.BINDINGS_READ,
+        "DeleteRoleBinding": P.BINDINGS_WRITE,
     },
     "modelry.api.access.v1.AuditService": {"ListAuditRecords": P.ACCESS_AUDIT},
     "modelry.internal.access.v1.IdentityService": {

@@ -150,7 +150,7 @@ def test_a15_nobody_binds_a_role_with_more_than_they_have(scene: Scene) -> None:
     victim, approver, writer = scene.victim, scene.insider("approver"), scene.insider("writer")
     members = scene.locked.ask(
         "access.v1.RoleService/CreateRole",
-        access.CreateRoleRequest(name=f"r-{new_id()}", permissions=["members.read", "members.write", "runs.read"]),
+        access.CreateRoleRequest(name=f"r-{new_id()}", permissions=["bindings.read", "bindings.write", "runs.read"]),
     ).role
     recruiter = scene.insider(members.name)
 
@@ -203,7 +203,7 @@ def test_a15_nobody_gets_more_by_a_group(scene: Scene) -> None:
     )
     keeper = scene.locked.ask(
         "access.v1.RoleService/CreateRole",
-        access.CreateRoleRequest(name=f"r-{new_id()}", permissions=["principals.write", "principals.read"]),
+        access.CreateRoleRequest(name=f"r-{new_id()}", permissions=["groups.write", "principals.read"]),
     ).role
     who = scene.locked.somebody(keeper.name)
     inner = f"group-{new_id()}"
@@ -242,7 +242,7 @@ def test_a15_a_capped_token_makes_nothing_that_is_wider(scene: Scene) -> None:
 def test_a15_nobody_acts_by_the_token_of_a_service_account_that_may_do_more(scene: Scene) -> None:
     keeper = scene.locked.ask(
         "access.v1.RoleService/CreateRole",
-        access.CreateRoleRequest(name=f"r-{new_id()}", permissions=["principals.write", "principals.read"]),
+        access.CreateRoleRequest(name=f"r-{new_id()}", permissions=["principals.write", "tokens.create"]),
     ).role
     who = scene.locked.somebody(keeper.name)
     adopted = access.UpdatePrincipalRequest(
@@ -263,7 +263,7 @@ def test_a15_an_invitation_can_only_be_exchanged(scene: Scene) -> None:
     """Who has made it knows its text, and must not act as the person by it."""
     keeper = scene.locked.ask(
         "access.v1.RoleService/CreateRole",
-        access.CreateRoleRequest(name=f"r-{new_id()}", permissions=["principals.write", "principals.read"]),
+        access.CreateRoleRequest(name=f"r-{new_id()}", permissions=["principals.write", "tokens.create"]),
     ).role
     who = scene.locked.somebody(keeper.name)
     person = access.CreatePrincipalRequest(kind=access.PRINCIPAL_KIND_USER, name=f"grace-{new_id()}")

@@ -378,7 +378,7 @@ def test_a_token_can_be_capped_to_reading(robot: Callable[..., Client]) -> None:
 def test_nobody_gives_more_than_they_may_do(
     installation: Installation, robot: Callable[..., Client], name: str
 ) -> None:
-    installation.admin.read("role", "create", name, "--permission", "members.write", "--permission", "members.read")
+    installation.admin.read("role", "create", name, "--permission", "bindings.write", "--permission", "bindings.read")
     client = robot(name)
     caller = client.whoami().principal
 

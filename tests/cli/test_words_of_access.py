@@ -195,7 +195,7 @@ def test_what_a_permission_takes_is_said(people: People, refused: Callable[..., 
     by_cap = refused(people.ben, "experiment", "create", "mine", *place, MODELRY_TOKEN=capped)
     by_workspace = refused(people.root, "workspace", "create", "more", MODELRY_TOKEN=bound)
 
-    assert "'members.read' in the workspace 'risk'" in lacking
+    assert "'bindings.read' in the workspace 'risk'" in lacking
     assert "an administrator of that workspace can give you a role that allows it" in lacking
     assert "the credential of the call is limited to a role without it" in by_cap
     assert "use a token without that limit" in by_cap

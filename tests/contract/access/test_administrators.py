@@ -60,7 +60,7 @@ def test_the_last_administrator_is_not_disabled(lonely: World) -> None:
 
 def test_an_administrator_of_a_workspace_or_by_a_custom_role_does_not_count(lonely: World) -> None:
     lonely.locked.somebody("admin", api.Place(workspace=lonely.locked.workspace()))
-    lonely.locked.somebody(lonely.role("principals.write", "roles.write", "members.write"))
+    lonely.locked.somebody(lonely.role("principals.write", "roles.write", "bindings.write"))
 
     assert is_last(lonely.refused(disabling(lonely.admin.principal_id)))
 

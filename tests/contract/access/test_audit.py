@@ -54,7 +54,7 @@ def _fields(record: audit.Record) -> dict[str, Any]:
 
 
 def test_a_record_says_who_did_what_when_and_how(world: World) -> None:
-    keeper = world.locked.somebody(world.role("principals.write"))
+    keeper = world.locked.somebody(world.role("groups.write"))
     made = world.ask(api.CreateGroupRequest(name=unique("group"), description="Old."), keeper).group
     world.ask(api.UpdateGroupRequest(group=api.Group(name=made.name, description="New.")), keeper)
 

@@ -320,7 +320,7 @@ def test_a_disabled_principal_stays_a_member(world: World) -> None:
 
 
 def test_nobody_puts_a_friend_into_a_group_that_may_do_more_than_they(world: World) -> None:
-    keeper = world.locked.somebody(world.role("principals.write"))
+    keeper = world.locked.somebody(world.role("groups.write"))
     mighty, weak, friend = world.group(), world.group(), a_person(world.principal().principal_id)
     inner = world.group()
     world.ask(api.AddGroupMembersRequest(name=mighty, members=[a_group(inner)]))

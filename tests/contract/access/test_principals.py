@@ -369,7 +369,7 @@ def test_a_role_in_a_workspace_gives_nothing_that_is_of_the_installation(world: 
 
     [grant] = world.ask(api.WhoAmIRequest(), me).grants
 
-    assert {"members.write", "workspaces.write"} <= set(grant.permissions)
+    assert {"bindings.write", "workspaces.write"} <= set(grant.permissions)
     assert not {"roles.write", "principals.write", "access.audit"} & set(grant.permissions)
 
 

@@ -305,7 +305,7 @@ def test_a_repeated_request_answers_with_the_binding_until_it_is_removed(world: 
 
 def test_nobody_gives_or_takes_more_than_they_may_do_there(world: World) -> None:
     here, there = (api.Place(workspace=world.locked.workspace()) for _ in range(2))
-    keeper = world.locked.somebody(world.role("members.read", "members.write", "runs.read"), here)
+    keeper = world.locked.somebody(world.role("bindings.read", "bindings.write", "runs.read"), here)
     friend = world.locked.somebody()
     wide = world.locked.bind(friend.principal_id, "writer", here)
 
@@ -327,7 +327,7 @@ def test_nobody_gives_or_takes_more_than_they_may_do_there(world: World) -> None
 
 def test_a_capped_token_gives_no_more_than_its_cap(world: World) -> None:
     here = api.Place(workspace=world.locked.workspace())
-    cap = world.role("members.write", "runs.read")
+    cap = world.role("bindings.write", "runs.read")
     keeper = world.locked.somebody("admin", here, role_cap=cap)
     friend = world.locked.somebody()
 
@@ -444,7 +444,7 @@ def test_who_may_not_see_a_binding_does_not_find_it(world: World) -> None:
         world.locked.somebody("admin", api.Place(workspace=world.locked.workspace())),
     )
     reader = world.locked.somebody("reader", api.Place(workspace=here))
-    watcher = world.locked.somebody(world.role("members.read"), api.Place(workspace=here))
+    watcher = world.locked.somebody(world.role("bindings.read"), api.Place(workspace=here))
     made = world.locked.bind(me.principal_id, "reader", api.Place(workspace=here))
     request = api.DeleteRoleBindingRequest(binding_id=made)
 
@@ -461,8 +461,8 @@ def test_who_lists_a_binding_reads_it_and_for_others_it_never_was(world: World, 
     made = world.ask(binding(principal_id=me.principal_id, place=place)).role_binding
     gone = world.locked.bind(me.principal_id, "writer", place)
     world.ask(api.DeleteRoleBindingRequest(binding_id=gone))
-    keeper = world.locked.somebody(world.role("members.read"), place)
-    giver = world.locked.somebody(world.role("members.write"), place)
+    keeper = world.locked.somebody(world.role("bindings.read"), place)
+    giver = world.locked.somebody(world.role("bindings.write"), place)
     reader = world.locked.somebody("reader", api.Place(workspace=here))
     stranger = world.locked.somebody("admin", api.Place(workspace=world.locked.workspace()))
     request = api.GetRoleBindingRequest(binding_id=made.binding_id)
@@ -484,6 +484,6 @@ def test_a_binding_everywhere_is_read_by_who_reads_members_everywhere(world: Wor
     request = api.GetRoleBindingRequest(binding_id=made.binding_id)
     keeper = world.locked.somebody("admin", api.Place(workspace=world.locked.workspace()))
 
-    assert world.ask(request, world.locked.somebody(world.role("members.read"))).role_binding == made
+    assert world.ask(request, world.locked.somebody(world.role("bindings.read"))).role_binding == made
     for by in (keeper, world.locked.somebody("reader")):
         assert world.refused(request, by).reason == "ROLE_BINDING_NOT_FOUND"

@@ -202,7 +202,7 @@ def test_who_sees_an_account_is_told_which_permission_its_tokens_need(world: Wor
 
     assert world.ask(api.GetPrincipalRequest(principal_id=job.principal_id), member).principal.name
     for of_job, permission in (
-        (api.CreateTokenRequest, "principals.write"),
+        (api.CreateTokenRequest, "tokens.create"),
         (api.ListTokensRequest, "tokens.read"),
         (api.RevokeTokensRequest, "tokens.revoke"),
     ):
@@ -232,8 +232,8 @@ def test_nobody_makes_tokens_of_another_person(world: World) -> None:
     assert world.refused(api.CreateTokenRequest(principal_id=new_id())).reason == "PRINCIPAL_NOT_FOUND"
 
 
-def test_who_administers_principals_gets_no_token_of_an_account_that_may_do_more(world: World) -> None:
-    keeper = world.locked.somebody(world.role("principals.write"))
+def test_who_makes_tokens_gets_none_of_an_account_that_may_do_more(world: World) -> None:
+    keeper = world.locked.somebody(world.role("tokens.create"))
     mighty, weak = world.locked.somebody("admin"), world.locked.somebody()
 
     refusal = world.refused(api.CreateTokenRequest(principal_id=mighty.principal_id), keeper)

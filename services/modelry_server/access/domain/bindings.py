@@ -38,7 +38,7 @@ MOST = 10_000
 """The most bindings in a workspace."""
 
 _WORKSPACE_LENGTH = 63
-_SEEING = (Permission.MEMBERS_READ, Permission.MEMBERS_WRITE)
+_SEEING = (Permission.BINDINGS_READ, Permission.BINDINGS_WRITE)
 
 
 @dataclass(frozen=True, slots=True)

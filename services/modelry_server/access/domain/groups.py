@@ -21,7 +21,6 @@ from modelry_server.kernel.requests.idempotency import Request, Requests
 from modelry_server.kernel.requests.paging import Found, SortValue
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import Transaction
-from modelry_server.permissions import Permission
 
 CHANGEABLE = ("description",)
 """The fields that an update can change."""
@@ -68,7 +67,7 @@ class Groups:
     def get(self, name: str) -> Group:
         """The group with a name. Raises FieldInvalid, GroupNotFound."""
         _judge_name(name)
-        sees_all = self._sees_all()
+        sees_all = sight.sees_all(self._access)
         with self._db.read() as tx:
             return _seen(tx, name, sees_all)
 
@@ -82,7 +81,7 @@ class Groups:
         with Fields() as fields:
             if member is not None:
                 _judge_member(fields, "", member)
-        sees_all = self._sees_all()
+        sees_all = sight.sees_all(self._access)
         with self._db.read() as tx:
             if member is not None:
                 _require_seen_member(tx, member, sees_all)
@@ -191,7 +190,7 @@ class Groups:
         """At most `limit` members: groups by name, then principals by id. Raises FieldInvalid, GroupNotFound."""
         _judge_name(name)
         last = Member(str(after[1]), bool(after[0])) if after else None
-        sees_all = self._sees_all()
+        sees_all = sight.sees_all(self._access)
         with self._db.read() as tx:
             _seen(tx, name, sees_all)
             found = store.member_page(tx, name, last, limit)
@@ -204,13 +203,6 @@ class Groups:
 
     def _touched(self, group: Group) -> Group:
         return replace(group, update_time=self._clock.now(), revision=group.revision + 1)
-
-    def _sees_all(self) -> bool:
-        """Whether the caller needs all groups: to administer them, or to bind roles to them."""
-        access = self._access
-        return access.allows(INSTALLATION, permission=Permission.PRINCIPALS_READ) or access.anywhere(
-            Permission.MEMBERS_WRITE
-        )
 
 
 def _own(tx: Transaction) -> frozenset[str]:

@@ -9,7 +9,7 @@ from modelry_server.kernel.errors import ModelryError
 from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.permissions import Permission
 
-_SEEING = (Permission.TOKENS_READ, Permission.TOKENS_REVOKE, Permission.PRINCIPALS_WRITE)
+_SEEING = (Permission.TOKENS_READ, Permission.TOKENS_CREATE, Permission.TOKENS_REVOKE)
 
 
 def own_id() -> str:
@@ -25,9 +25,9 @@ def answers_for(principal: Principal) -> bool:
 
 
 def sees_all(access: Access) -> bool:
-    """Whether the caller sees all principals: it administers them, or gives roles somewhere."""
+    """Whether the caller sees all principals and groups: it administers them, or gives roles somewhere."""
     return access.allows(INSTALLATION, permission=Permission.PRINCIPALS_READ) or access.anywhere(
-        Permission.MEMBERS_WRITE
+        Permission.BINDINGS_WRITE
     )
 
 

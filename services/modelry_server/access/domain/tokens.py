@@ -154,7 +154,7 @@ class Tokens:
         with self._db.write() as tx:
             journal.begin(tx)
             _require_present_text(tx)
-            before = self._seen(tx, token_id, Permission.PRINCIPALS_WRITE)
+            before = self._seen(tx, token_id, Permission.TOKENS_CREATE)
             principal = self._giver(tx, before.principal_id, "token_id")
             now, is_own = self._clock.now(), token_id == own
             longest, why = self._lifetimes.longest_ms, ""
@@ -255,7 +255,7 @@ class Tokens:
         Who is not the caller, and not owned by it, may do no more than the caller may, with all that it owns: who has
         a text can do all of it.
         """
-        principal = sight.require_own(tx, self._access, principal_id, Permission.PRINCIPALS_WRITE)
+        principal = sight.require_own(tx, self._access, principal_id, Permission.TOKENS_CREATE)
         if principal_id != sight.own_id():
             problem = ""
             if principal.issuer:

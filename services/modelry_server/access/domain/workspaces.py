@@ -45,6 +45,8 @@ class Workspaces:
     def create(self, name: str, description: str, request: Request, quotas: Quotas = _UNLIMITED) -> Workspace:
         """Creates a workspace. Raises PermissionMissing, FieldInvalid, WorkspaceExists."""
         self._access.require(INSTALLATION)
+        if quotas != _UNLIMITED:
+            self._access.require(INSTALLATION, permission=Permission.QUOTAS_WRITE)
         with Fields() as fields:
             judge_name(fields, "name", name)
             fields.text("description", description, longest=NOTE_LENGTH, controls=True)
@@ -90,7 +92,7 @@ class Workspaces:
             changed = changes()
             after = _changed(before, changed)
             if after.quotas != before.quotas:
-                self._access.require(INSTALLATION, permission=Permission.WORKSPACES_CREATE)
+                self._access.require(INSTALLATION, permission=Permission.QUOTAS_WRITE)
             with Fields("workspace.") as fields:
                 fields.text("description", after.description, longest=NOTE_LENGTH, controls=True)
                 _judge_quotas(fields, "quotas", after.quotas)

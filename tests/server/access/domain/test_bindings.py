@@ -220,7 +220,7 @@ def test_the_administrator_of_an_experiment_binds_there_and_nowhere_else(rules: 
 
 
 def test_a15_nobody_gives_more_than_they_may_do_there(rules: Rules, bob: str) -> None:
-    rules.a_role(Permission.MEMBERS_WRITE, Permission.RUNS_READ, name="host")
+    rules.a_role(Permission.BINDINGS_WRITE, Permission.RUNS_READ, name="host")
     eve = rules.a_principal("host", RISK)
     rules.bound("admin", eve, SEVEN)
     rules.a_role(Permission.RUNS_READ, Permission.ROLES_WRITE, name="viewer")
@@ -248,7 +248,7 @@ def test_the_administrator_of_a_workspace_makes_others_there(rules: Rules, bob: 
 def test_the_caps_of_a_credential_count(rules: Rules, ann: str, bob: str) -> None:
     rpc = "RoleService.CreateRoleBinding"
 
-    with calling(ann, rpc, permission_cap=frozenset({"members.write", "runs.read"})), pytest.raises(GrantTooWide):
+    with calling(ann, rpc, permission_cap=frozenset({"bindings.write", "runs.read"})), pytest.raises(GrantTooWide):
         rules.bind("reader", bob, RISK)
     with calling(ann, rpc, workspace_cap=frozenset({"risk"})):
         with pytest.raises(PermissionMissing):
@@ -332,7 +332,7 @@ def test_a_capped_credential_lists_its_workspaces_only(rules: Rules, ann: str, b
 def test_who_may_not_see_a_binding_does_not_find_it(rules: Rules, bob: str) -> None:
     made = rules.bound("reader", bob, RISK)
     everywhere = rules.bound("reader", bob)
-    rules.a_role(Permission.MEMBERS_READ, name="watcher")
+    rules.a_role(Permission.BINDINGS_READ, name="watcher")
 
     for stranger in (rules.a_principal("admin", LAB), rules.a_principal("reader", RISK)):
         with deleting(stranger):
@@ -347,8 +347,8 @@ def test_who_may_not_see_a_binding_does_not_find_it(rules: Rules, bob: str) -> N
 
 
 def test_who_lists_a_binding_reads_it_and_for_others_it_is_not_there(rules: Rules, ann: str, bob: str) -> None:
-    rules.a_role(Permission.MEMBERS_READ, name="watcher")
-    rules.a_role(Permission.MEMBERS_WRITE, name="giver")
+    rules.a_role(Permission.BINDINGS_READ, name="watcher")
+    rules.a_role(Permission.BINDINGS_WRITE, name="giver")
     made = {place: rules.bound("reader", bob, place) for place in (INSTALLATION, RISK, SEVEN, EIGHT, LAB)}
     seen_by = {
         ann: set(made),
@@ -418,7 +418,7 @@ def test_a_binding_goes_once(rules: Rules, ann: str, bob: str) -> None:
 
 def test_nobody_takes_more_than_they_may_do_themselves(rules: Rules, bob: str) -> None:
     made = rules.bound("admin", bob, RISK)
-    rules.a_role(Permission.MEMBERS_WRITE, Permission.RUNS_READ, name="host")
+    rules.a_role(Permission.BINDINGS_WRITE, Permission.RUNS_READ, name="host")
 
     with deleting(rules.a_principal("host", RISK)), pytest.raises(GrantTooWide):
         rules.bindings.delete(made)

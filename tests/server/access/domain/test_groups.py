@@ -261,7 +261,7 @@ def test_a_group_that_is_deleted_leaves_nothing(rules: Rules) -> None:
 
 
 def test_a15_nobody_lets_others_join_what_has_more_than_they_may_do(rules: Rules) -> None:
-    rules.a_role(Permission.PRINCIPALS_WRITE, Permission.RUNS_READ, name="clerk")
+    rules.a_role(Permission.GROUPS_WRITE, Permission.RUNS_READ, name="clerk")
     rules.a_role(Permission.RUNS_READ, name="viewer")
     eve, bob = rules.a_principal("clerk"), rules.a_principal()
     for name in ("team", "inner", "free"):
@@ -282,7 +282,7 @@ def test_a15_nobody_lets_others_join_what_has_more_than_they_may_do(rules: Rules
 
 
 def test_a15_nobody_takes_out_of_a_group_or_deletes_what_has_more_than_they_may_do(rules: Rules) -> None:
-    rules.a_role(Permission.PRINCIPALS_WRITE, name="clerk")
+    rules.a_role(Permission.GROUPS_WRITE, name="clerk")
     eve, bob = rules.a_principal("clerk"), rules.a_principal()
     rules.a_group("team", bob)
     rules.a_group("outer", groups=("team",))

@@ -202,7 +202,7 @@ def test_an_owner_is_somebody_else_who_exists_and_of_a_service_account(installat
 
 def test_a15_who_writes_principals_gets_no_rights_by_a_service_account(installation: Installation) -> None:
     with installation.db.write() as tx:
-        written.a_role(tx, "registrar", "principals.write")
+        written.a_role(tx, "registrar", "principals.write", "tokens.create")
     eve = installation.principal("eve", "registrar")
     robot = installation.principal("robot", "admin", robot=True)
     weak = installation.principal("weak", robot=True)

@@ -177,6 +177,7 @@ def test_a_role_that_caps_a_token_that_can_be_used_stays(rules: Rules, ann: str)
         "role_cap": "clerk",
         "workspaces": "[]",
         "creator_id": "",
+        "is_invitation": False,
         "create_time": now,
         "lifetime_ms": 10,
     }

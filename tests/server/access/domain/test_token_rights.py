@@ -20,7 +20,7 @@ DAY = 86_400_000
 
 def test_a15_who_makes_tokens_of_another_may_do_all_that_it_and_what_it_owns_may(installation: Installation) -> None:
     with installation.db.write() as tx:
-        written.a_role(tx, "registrar", "principals.write")
+        written.a_role(tx, "registrar", "tokens.create")
     _, text = installation.token(installation.principal("eve", "registrar"))
     grace = installation.principal("grace")
     middle = installation.principal("middle", owner_id=grace.principal_id)
@@ -46,7 +46,7 @@ def test_owners_in_a_circle_are_looked_at_once(installation: Installation) -> No
         for each, owner in ((one, two), (two, one)):
             change = sa.update(t).where(t.c.principal_id == each.principal_id)
             tx.execute(change.values(owner_id=owner.principal_id))
-        written.a_role(tx, "registrar", "principals.write")
+        written.a_role(tx, "registrar", "tokens.create")
     _, text = installation.token(installation.principal("eve", "registrar"))
     _, admin = installation.token(installation.principal("ada", "admin"))
 
@@ -71,10 +71,10 @@ def test_a15_nobody_makes_tokens_of_who_signs_in_by_an_issuer(installation: Inst
         assert installation.tokens.revoke(token.token_id)
 
 
-def test_who_writes_principals_may_not_revoke_their_tokens_by_that(installation: Installation) -> None:
+def test_who_makes_tokens_of_others_may_not_revoke_them_by_that(installation: Installation) -> None:
     ada, eve = installation.principal("ada", "admin"), installation.principal("eve")
     with installation.db.write() as tx:
-        written.bind(tx, written.a_role(tx, "registrar", "principals.write"), eve.principal_id)
+        written.bind(tx, written.a_role(tx, "registrar", "tokens.create"), eve.principal_id)
     token, _ = installation.token(ada)
     _, text = installation.token(eve)
 

@@ -158,7 +158,21 @@ def test_a_stranger_is_judged_before_the_workspace_is_looked_for(installation: I
     assert not [statement for statement in asked if "FROM workspaces" in statement]
 
 
-def test_quotas_are_changed_by_who_may_create_workspaces(installation: Installation) -> None:
+def test_quotas_are_set_by_who_may_do_that(installation: Installation) -> None:
+    creator = installation.principal("creator")
+    with installation.db.write() as tx:
+        written.bind(tx, written.a_role(tx, "opener", "workspaces.create"), creator.principal_id)
+    _, text = installation.token(creator)
+
+    with installation.by(text, Permission.WORKSPACES_CREATE):
+        assert installation.workspaces.create("risk", "", ONCE)
+        with pytest.raises(PermissionMissing) as refusal:
+            installation.workspaces.create("lab", "", ONCE, Quotas(run_count=1))
+
+    assert refusal.value.metadata["permission"] == "quotas.write"
+
+
+def test_quotas_are_changed_by_who_may_set_them(installation: Installation) -> None:
     _, of_team = installation.token(installation.principal("eve", "admin", Place("default")))
     _, of_all = installation.token(installation.principal("ada", "admin"))
     quotas = {"quotas.run_count": 10, "quotas.stored_bytes": 1 << 40}
@@ -172,7 +186,7 @@ def test_quotas_are_changed_by_who_may_create_workspaces(installation: Installat
         with pytest.raises(FieldInvalid) as negative:
             installation.workspaces.update("default", "", lambda: {"quotas.version_count": -1})
 
-    assert refusal.value.metadata["permission"] == "workspaces.create"
+    assert refusal.value.metadata["permission"] == "quotas.write"
     assert unchanged.quotas == Quotas()
     assert changed.quotas == Quotas(run_count=10, stored_bytes=1 << 40)
     assert list(negative.value.violations) == ["workspace.quotas.version_count"]

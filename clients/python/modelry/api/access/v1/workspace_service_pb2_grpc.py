@@ -97,7 +97,7 @@ class WorkspaceServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def UpdateWorkspace(self, request, context):
-        """Changes the description or the quotas of a workspace. Only administrators of the installation change quotas.
+        """Changes the description or the quotas of a workspace. Who has the permission `quotas.write` sets quotas.
 
         Errors: `WORKSPACE_NOT_FOUND`; `FIELD_INVALID`; `ETAG_MISMATCH`.
         """

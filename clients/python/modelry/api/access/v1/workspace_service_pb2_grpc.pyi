@@ -37,7 +37,7 @@ class WorkspaceServiceStub:
     Errors: `FIELD_INVALID`; `PAGE_TOKEN_INVALID`.
     """
     UpdateWorkspace: _grpc.UnaryUnaryMultiCallable[_workspace_service_pb2.UpdateWorkspaceRequest, _workspace_service_pb2.UpdateWorkspaceResponse]
-    """Changes the description or the quotas of a workspace. Only administrators of the installation change quotas.
+    """Changes the description or the quotas of a workspace. Who has the permission `quotas.write` sets quotas.
 
     Errors: `WORKSPACE_NOT_FOUND`; `FIELD_INVALID`; `ETAG_MISMATCH`.
     """
@@ -89,7 +89,7 @@ class WorkspaceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _workspace_service_pb2.UpdateWorkspaceRequest,
         context: _grpc.ServicerContext,
     ) -> _workspace_service_pb2.UpdateWorkspaceResponse:
-        """Changes the description or the quotas of a workspace. Only administrators of the installation change quotas.
+        """Changes the description or the quotas of a workspace. Who has the permission `quotas.write` sets quotas.
 
         Errors: `WORKSPACE_NOT_FOUND`; `FIELD_INVALID`; `ETAG_MISMATCH`.
         """
