@@ -53,12 +53,18 @@ class Identities:
         self._neighbour = neighbour
         self._stub = neighbour.stub(api.IdentityServiceStub)
 
-    def identity(self, bearer: str, *, for_open_call: bool = False) -> Known:
-        """Whose token it is: for a call that it has begun, also if it has ended by itself since.
+    def identity(self, bearer: str) -> Known:
+        """Whose token it is. Raises CREDENTIAL_INVALID, Unavailable."""
+        return self._known(api.GetIdentityRequest(bearer=bearer))
 
-        Raises CREDENTIAL_INVALID, Unavailable.
-        """
-        return self._known(api.GetIdentityRequest(bearer=bearer, for_open_call=for_open_call))
+    def of_open_call(self, token_id: str, issuer_token: str) -> Known:
+        """Whose credential it is that has begun a call. Raises CREDENTIAL_INVALID, Unavailable."""
+        credential = api.OpenCallCredential()
+        if token_id:
+            credential.token_id = token_id
+        else:
+            credential.issuer_token = issuer_token
+        return self._known(api.GetIdentityRequest(open_call=credential))
 
     def certificate(self, names: tuple[str, ...], fingerprint: str, expire_time: float) -> Known:
         """Whose client certificate it is. Raises CREDENTIAL_INVALID, ServiceUnavailable."""

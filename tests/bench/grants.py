@@ -51,6 +51,7 @@ def filled(db: Database, principals: int, bindings: int, joined: int) -> list[st
     third = len(groups) // 3
     times = {"description": "", "create_time": 1, "update_time": 1, "revision": 1}
     same = {"display_name": "", "issuer": "", "external_id": "", "owner_id": "", "not_before": 0, "is_disabled": False}
+    same["groups"] = "{}"
     times_of_people = {"create_time": 1, "update_time": 1, "revision": 1, "kind": 1, "groups": "[]"}
     members = {(group, member) for member in people for group in chance.sample(groups[:third], joined)}
     nested = {(above, below) for below in groups[:third] for above in chance.sample(groups[third : 2 * third], 1)}

@@ -51,8 +51,10 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Iterator[People]:
 
         def person(name: str) -> Shell:
             root.read("user", "create", name)
-            secret = root.read("token", "create", "--user", name)["secret"]
-            return Shell(deployment, tmp_path_factory.mktemp(name), {"MODELRY_TOKEN": secret})
+            invitation = root.read("token", "create", "--user", name)["secret"]
+            shell = Shell(deployment, tmp_path_factory.mktemp(name))
+            secret = shell.read("token", "rotate", MODELRY_TOKEN=invitation)["secret"]
+            return Shell(deployment, shell.home, {"MODELRY_TOKEN": secret})
 
         known = People(root, person("anna"), person("ben"), person("eve"))
         root.read("workspace", "create", "risk")

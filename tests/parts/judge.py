@@ -19,11 +19,15 @@ class GivenGrants:
     def __init__(self) -> None:
         self.by_principal: dict[str, Grants] = {}
 
-    def identity(self, bearer: str, *, for_open_call: bool = False) -> Known:
+    def identity(self, bearer: str) -> Known:
         """Who has the credential that is called like the principal. Raises CredentialInvalid."""
         if bearer not in self.by_principal:
             raise CredentialInvalid
         return Known(identity_of(bearer), self.by_principal[bearer])
+
+    def of_open_call(self, token_id: str, issuer_token: str) -> Known:
+        """Whose credential it is that has begun a call: here they never end."""
+        return self.identity(token_id or issuer_token)
 
     def certificate(self, names: tuple[str, ...], fingerprint: str, expire_time: float) -> Known:
         """Whose certificate it is: that of the first name."""

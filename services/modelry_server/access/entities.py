@@ -1,7 +1,7 @@
 """The nouns of access. Times are milliseconds since the epoch."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from modelry_server.kernel.access import Place
@@ -44,8 +44,9 @@ class PrincipalKind(IntEnum):
 class Principal:
     """Somebody who calls. `issuer` and `external_id` are empty for one that has API tokens only.
 
-    Credentials of the issuer count only if they were issued at `not_before` or later. `groups` are those that the
-    issuer said at the last sign-in: by them others are judged who change something of this principal.
+    Credentials of the issuer count only if they were issued at `not_before` or later. `groups` are those that tokens
+    of the issuer said, with the time until which one says so: by them others are judged who change something of this
+    principal.
     """
 
     principal_id: str
@@ -60,7 +61,7 @@ class Principal:
     is_disabled: bool = False
     not_before: int = 0
     revision: int = 1
-    groups: Sequence[str] = ()
+    groups: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def etag(self) -> str:
@@ -151,7 +152,7 @@ class ExternalIdentity:
     """Who calls, as a configured OIDC issuer says. The issuer's URL and the subject together identify it for ever.
 
     `name` is for people and can change hands, as `email` can. `kind` is `user` or `service_account`. `token_id` is
-    empty if the issuer gives its tokens none.
+    empty if the issuer gives its tokens none. `says_groups` is false if the token says nothing of groups.
     """
 
     issuer_name: str
@@ -165,3 +166,4 @@ class ExternalIdentity:
     issued_at: int
     expire_time: int
     token_id: str
+    says_groups: bool = True

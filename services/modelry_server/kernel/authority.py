@@ -83,10 +83,13 @@ class Changed:
 class Source(Protocol):
     """Access, as the authority asks it."""
 
-    def identity(self, bearer: str, *, for_open_call: bool = False) -> Known:
-        """Whose credential it is: for a call that it has begun, also if it has ended by itself since.
+    def identity(self, bearer: str) -> Known:
+        """Whose credential it is. Raises CredentialInvalid, ServiceUnavailable."""
 
-        Raises CredentialInvalid, ServiceUnavailable.
+    def of_open_call(self, token_id: str, issuer_token: str) -> Known:
+        """Whose credential it is that has begun a call, also if it has ended by itself since, or has another text.
+
+        It is the API token with this id, or this token of an issuer. Raises CredentialInvalid, ServiceUnavailable.
         """
 
     def certificate(self, names: tuple[str, ...], fingerprint: str, expire_time: float) -> Known:
@@ -163,10 +166,12 @@ class Authority:
         """Whose credential it is, and what that principal may do. Raises CredentialInvalid, ServiceUnavailable."""
         return self._identified(_key_of("bearer", bearer), lambda: self._asked.identity(bearer))
 
-    def identify_again(self, bearer: str) -> Known:
-        """As `identify`, for a call that the credential has begun: it may have ended by itself since."""
-        key = _key_of("open", bearer)
-        return self._identified(key, lambda: self._asked.identity(bearer, for_open_call=True), for_open_call=True)
+    def identify_again(self, identity: Identity, bearer: str) -> Known:
+        """As `identify`, for a call that the credential of an identity has begun: it may have ended by itself since."""
+        is_token = identity.credential is Credential.API_TOKEN
+        asked = (identity.credential_id, "") if is_token else ("", bearer)
+        key = _key_of("open", identity.credential_id)
+        return self._identified(key, lambda: self._asked.of_open_call(*asked), is_open_call=True)
 
     def identify_certificate(self, names: tuple[str, ...], fingerprint: str, expire_time: float) -> Known:
         """Whose client certificate it is, which TLS has verified, and what that principal may do.
@@ -188,10 +193,10 @@ class Authority:
             used, self._used = self._used, set()
         return used.copy()  # a call that has just been recognised may still add to the set that it had
 
-    def _identified(self, key: bytes, ask: Callable[[], Known], *, for_open_call: bool = False) -> Known:
+    def _identified(self, key: bytes, ask: Callable[[], Known], *, is_open_call: bool = False) -> Known:
         known = self._credentials.get(key)
         if known is not None and self.is_fresh():
-            if known.identity.expire_time <= time.time() and not for_open_call:
+            if known.identity.expire_time <= time.time() and not is_open_call:
                 raise CredentialInvalid
             if known.identity.credential_id not in self._used:
                 self._used.add(known.identity.credential_id)

@@ -37,9 +37,13 @@ class Asked:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    def identity(self, bearer: str, *, for_open_call: bool = False) -> Known:
+    def identity(self, bearer: str) -> Known:
         """Nobody: tests say who calls."""
         raise AssertionError(bearer)
+
+    def of_open_call(self, token_id: str, issuer_token: str) -> Known:
+        """Nobody: tests say who calls."""
+        raise AssertionError(token_id)
 
     def certificate(self, names: tuple[str, ...], fingerprint: str, expire_time: float) -> Known:
         """Nobody: tests say who calls."""

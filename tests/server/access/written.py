@@ -28,7 +28,7 @@ def a_principal(tx: Transaction, principal_id: str = "", *, is_disabled: bool = 
         "create_time": 1,
         "update_time": 1,
         "revision": 1,
-        "groups": "[]",
+        "groups": "{}",
     }
     tx.execute(sa.insert(tables.principals).values(row))
     return principal_id

@@ -51,13 +51,21 @@ class Book:
         self.known[bearer] = Known(identity, grants)
         return identity
 
-    def identity(self, bearer: str, *, for_open_call: bool = False) -> Known:
-        """Whose token it is. One that has ended is none any more, except for a call that it has begun."""
+    def identity(self, bearer: str) -> Known:
+        """Whose token it is."""
         self._answer(bearer)
         known = self.known.get(bearer)
-        if known is None or (known.identity.expire_time <= time.time() and not for_open_call):
+        if known is None or known.identity.expire_time <= time.time():
             raise CredentialInvalid
-        return self.known[bearer]
+        return known
+
+    def of_open_call(self, token_id: str, issuer_token: str) -> Known:
+        """Whose token it is that has begun a call. It may have ended since."""
+        self._answer(token_id)
+        for known in self.known.values():
+            if known.identity.credential_id == token_id:
+                return known
+        raise CredentialInvalid
 
     def certificate(self, names: tuple[str, ...], fingerprint: str, expire_time: float) -> Known:
         """Whose certificate it is: of who has one of its names as a token."""

@@ -24,7 +24,10 @@ class Book:
     def __init__(self, grants: Grants) -> None:
         self._grants = grants
 
-    def identity(self, bearer: str, *, for_open_call: bool = False) -> Known:
+    def identity(self, bearer: str) -> Known:
+        return Known(IDENTITY, self._grants)
+
+    def of_open_call(self, token_id: str, issuer_token: str) -> Known:
         return Known(IDENTITY, self._grants)
 
     def certificate(self, names: tuple[str, ...], fingerprint: str, expire_time: float) -> Known:

@@ -32,9 +32,9 @@ from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.permissions import Permission
 
-MOST_OF_ONE = 500
+MOST_OF_ONE = 200
 """The most bindings of one principal or group in a workspace. All of them are looked at when it calls."""
-MOST = 10_000
+MOST = 5_000
 """The most bindings in a workspace."""
 
 _WORKSPACE_LENGTH = 63

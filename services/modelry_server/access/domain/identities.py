@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from modelry_server.access.domain import caps, grants, journal
@@ -27,6 +27,7 @@ BOOTSTRAP = "bootstrap"
 MOST_NAMES = 100
 """The most names of a certificate that are looked at."""
 
+_HOUR_MS = 3_600_000
 _DISABLED = "its principal is disabled"
 _KINDS = {"user": PrincipalKind.USER, "service_account": PrincipalKind.SERVICE_ACCOUNT}
 _log = Log("access")
@@ -62,20 +63,31 @@ class Identities:
         self._oidc = oidc
         self._creates = creates
 
-    def identity(self, bearer: str, *, for_open_call: bool = False) -> Known:
-        """Whose credential it is: for a call that it has begun, also if it has ended by itself since.
-
-        Raises CredentialInvalid, ServiceUnavailable.
-        """
+    def identity(self, bearer: str) -> Known:
+        """Whose credential it is. Raises CredentialInvalid, ServiceUnavailable."""
         kind = kind_of(bearer)
         if kind is TextKind.API_TOKEN:
-            return self._of_token(bearer, for_open_call)
+            return self._of_token(bearer)
         if kind is TextKind.BOOTSTRAP:
             return self._of_bootstrap(bearer)
         if self._oidc is not None and bearer.count(".") == 2:
-            told = self._oidc.read(bearer) if for_open_call else self._oidc.verify(bearer)
-            return self._of_issuer(bearer, told, for_open_call)
+            return self._of_issuer(bearer, self._oidc.verify(bearer))
         raise _refused("it has the form of no API token, and no issuer is configured")
+
+    def of_open_call(self, token_id: str, issuer_token: str) -> Known:
+        """Whose credential it is that has begun a call, also if it has ended by itself since. Raises CredentialInvalid.
+
+        It is the API token with this id, whatever its text is by now, or this token of an issuer.
+        """
+        if not token_id:
+            if self._oidc is None:
+                raise _refused("no issuer is configured")
+            return self._of_issuer(issuer_token, self._oidc.read(issuer_token), is_open_call=True)
+        with self._db.read() as tx:
+            found = store.by_id(tx, token_id)
+            if found is None:
+                raise _refused("there is no such token", token_id=token_id)
+            return self._found(tx, found, _unfit(found), found.token.expire_time)
 
     def certificate(self, names: Sequence[str], fingerprint: str, expire_time: float) -> Known:
         """Whose certificate it is, which TLS has verified. Raises CredentialInvalid."""
@@ -106,32 +118,40 @@ class Identities:
                 raise CredentialInvalid
             return grants.effective(tx, principal_id, groups)
 
-    def _of_token(self, bearer: str, for_open_call: bool) -> Known:
+    def _of_token(self, bearer: str) -> Known:
         digest, now = digest_of(bearer), self._clock.now()
         with self._db.read() as tx:
             found = store.by_digest(tx, digest)
             if found is None:
                 raise _refused("there is no such token", hint=bearer[-HINT:])
             end = _end(found, digest)
-            if why := _unfit(found, end, now, for_open_call):
-                raise _refused(why, token_id=found.token.token_id, principal_id=found.principal.principal_id)
-            token, principal = found.token, found.principal
-            cap = None
-            if token.role_cap:  # a role that is not there any more allows nothing
-                cap = caps.permissions_of(tx, token.role_cap) or frozenset()
-            if token.is_invitation:
-                cap = frozenset()
-            identity = Identity(
-                principal.principal_id,
-                principal.name,
-                Credential.API_TOKEN,
-                token.token_id,
-                permission_cap=cap,
-                workspace_cap=frozenset(token.workspaces) if token.workspaces else None,
-                expire_time=end / 1000,
-                is_invitation=token.is_invitation,
-            )
-            return _known(tx, identity)
+            why = _unfit(found)
+            if not why and end <= now:
+                is_whole = found.token.expire_time <= now
+                why = "it has ended" if is_whole else "it was rotated, and this is the former text"
+            return self._found(tx, found, why, end)
+
+    def _found(self, tx: Transaction, found: store.Credential, why: str, end: int) -> Known:
+        """Whose API token it is, if `why` does not say why it is refused."""
+        token, principal = found.token, found.principal
+        if why:
+            raise _refused(why, token_id=token.token_id, principal_id=principal.principal_id)
+        cap = None
+        if token.role_cap:  # a role that is not there any more allows nothing
+            cap = caps.permissions_of(tx, token.role_cap) or frozenset()
+        if token.is_invitation:
+            cap = frozenset()
+        identity = Identity(
+            principal.principal_id,
+            principal.name,
+            Credential.API_TOKEN,
+            token.token_id,
+            permission_cap=cap,
+            workspace_cap=frozenset(token.workspaces) if token.workspaces else None,
+            expire_time=end / 1000,
+            is_invitation=token.is_invitation,
+        )
+        return _known(tx, identity)
 
     def _of_bootstrap(self, bearer: str) -> Known:
         digest = digest_of(bearer)
@@ -141,21 +161,21 @@ class Identities:
         identity = Identity(BOOTSTRAP, BOOTSTRAP, Credential.API_TOKEN, digest, is_bootstrap=True)
         return Known(identity, Grants())
 
-    def _of_issuer(self, bearer: str, told: ExternalIdentity, for_open_call: bool) -> Known:
-        if told.expire_time <= self._clock.now() and not for_open_call:  # nobody is made by a token that is refused
+    def _of_issuer(self, bearer: str, told: ExternalIdentity, *, is_open_call: bool = False) -> Known:
+        if told.expire_time <= self._clock.now() and not is_open_call:  # nobody is made by a token that is refused
             raise _refused("it has ended", issuer=told.issuer_url)
         with self._db.read() as tx:
             principal = principal_store.by_external_id(tx, told.issuer_url, told.subject)
         if principal is None:
-            if for_open_call:
+            if is_open_call:
                 raise CredentialInvalid
             principal = self._made(told)
         if principal.is_disabled:
             raise _refused(_DISABLED, principal_id=principal.principal_id)
         if told.issued_at < principal.not_before:
             raise _refused("it was issued before all credentials were revoked", principal_id=principal.principal_id)
-        if principal.groups != told.groups and not for_open_call:
-            self._note_groups(principal.principal_id, told.groups)
+        if not is_open_call and (said := _said(principal.groups, told, self._clock.now())) != principal.groups:
+            self._note_groups(principal.principal_id, said)
         identity = Identity(
             principal.principal_id,
             principal.name,
@@ -184,11 +204,11 @@ class Identities:
                 told.display_name[:KEY_LENGTH],
                 told.issuer_url,
                 told.subject,
-                groups=told.groups,
+                groups=_said({}, told, self._clock.now()),
             )
             return people.add(tx, draft, self._clock.now())
 
-    def _note_groups(self, principal_id: str, groups: Sequence[str]) -> None:
+    def _note_groups(self, principal_id: str, groups: Mapping[str, int]) -> None:
         """Remembers what an issuer says of a principal: who changes it later is judged by that, without a credential.
 
         Nothing that others keep in memory depends on it, so it is no change that they are told of.
@@ -196,6 +216,18 @@ class Identities:
         until = caller.current().deadline
         with caller.using(NOBODY), self._db.write(until=until) as tx:
             principal_store.note_groups(tx, principal_id, groups)
+
+
+def _said(before: Mapping[str, int], told: ExternalIdentity, now: int) -> Mapping[str, int]:
+    """The groups of a principal, with the ends of the tokens that say so, once one more token has come.
+
+    A principal may have several tokens, and an older one, or one for another purpose, may say less. So a group counts
+    until no token that says it can be used, and another one without it has come since. Ends are whole hours, so that
+    not every token has something written.
+    """
+    until = -(-told.expire_time // _HOUR_MS) * _HOUR_MS
+    kept = {name: end for name, end in before.items() if end > now or not told.says_groups}
+    return kept | {name: max(until, kept.get(name, 0)) for name in told.groups}
 
 
 def _known(tx: Transaction, identity: Identity) -> Known:
@@ -208,15 +240,11 @@ def _refused(why: str, **fields: object) -> CredentialInvalid:
     return CredentialInvalid()
 
 
-def _unfit(found: store.Credential, end: int, now: int, for_open_call: bool) -> str:
-    """Why an API token is refused whose text ends at a time; empty if it is not."""
+def _unfit(found: store.Credential) -> str:
+    """Why an API token is refused whose text has not ended; empty if it is not."""
     if found.token.revoke_time is not None:
         return "it was revoked"
-    if found.principal.is_disabled:
-        return _DISABLED
-    if end > now or for_open_call:
-        return ""
-    return "it has ended" if found.token.expire_time <= now else "it was rotated, and this is the former text"
+    return _DISABLED if found.principal.is_disabled else ""
 
 
 def _end(found: store.Credential, digest: str) -> int:

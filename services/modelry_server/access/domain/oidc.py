@@ -195,6 +195,7 @@ def _identity(issuer: Issuer, claims: Mapping[str, Any]) -> ExternalIdentity:
         issued_at=int(claims["iat"] * 1000),
         expire_time=int(claims["exp"] * 1000),
         token_id=_text(claims.get("jti")),
+        says_groups=claim(claims, issuer.groups_claim) is not None if issuer.groups_claim else False,
     )
 
 

@@ -1,7 +1,7 @@
 """The rules of principals."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -44,7 +44,7 @@ class Draft:
     issuer: str = ""
     external_id: str = ""
     owner_id: str = ""
-    groups: Sequence[str] = ()  # that its issuer says, at first sight
+    groups: Mapping[str, int] = field(default_factory=dict)  # that its issuer says, at first sight
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,14 +35,16 @@ class IdentityService(internal.IdentityServiceServicer):
         self._access.require(INSTALLATION, permission=Kind.SERVICE)
         match request.WhichOneof("credential"):
             case "bearer":
-                known = self._identities.identity(request.bearer, for_open_call=request.for_open_call)
+                known = self._identities.identity(request.bearer)
             case "certificate":
                 given = request.certificate
                 known = self._identities.certificate(
                     given.names, given.fingerprint, (milliseconds(given, "expire_time") or 0) / 1000
                 )
+            case "open_call":
+                known = self._identities.of_open_call(request.open_call.token_id, request.open_call.issuer_token)
             case _:
-                raise FieldInvalid({"bearer": "is required, or certificate"})
+                raise FieldInvalid({"bearer": "is required, or certificate or open_call"})
         return internal.GetIdentityResponse(
             identity=_identity(known.identity),
             grants=_grants(known.grants),

@@ -38,7 +38,7 @@ def bound_to(tx: Transaction, principal_id: str, groups: Collection[str]) -> lis
 def reached_by(tx: Transaction, principal_id: str) -> list[Bound]:
     """The roles of a principal, of all that it owns, itself or through what it owns, and of the groups of all these.
 
-    Groups that an issuer says count, too: those of the last sign-in.
+    Groups that an issuer says count, too: those that are remembered.
     """
     said = tx.execute(_SAID, {"principal": principal_id}).scalars()
     given = sorted({name for text in said for name in json.loads(text)})
@@ -90,7 +90,7 @@ _BOUND = _bindings(
 
 _owned = sa.select(_p.principal_id).where(_p.principal_id == sa.bindparam("principal")).cte("owned", recursive=True)
 _all_owned = _owned.union(sa.select(_p.principal_id).join(_owned, _p.owner_id == _owned.c.principal_id))
-_SAID = sa.select(_p.groups).join(_all_owned, _all_owned.c.principal_id == _p.principal_id).where(_p.groups != "[]")
+_SAID = sa.select(_p.groups).join(_all_owned, _all_owned.c.principal_id == _p.principal_id).where(_p.groups != "{}")
 _joined_by_owned = sa.select(_m.group_name).join(
     _all_owned, sa.and_(_m.member == _all_owned.c.principal_id, _m.is_group == sa.false())
 )

@@ -24,9 +24,17 @@ class Credential(NamedTuple):
 
 def by_digest(tx: Transaction, digest: str) -> Credential | None:
     """The token with this digest, or with it as the former one, if there is one. One query, whatever is there."""
+    return _credential(tx, sa.or_(tokens_table.c.digest == digest, tokens_table.c.former_digest == digest))
+
+
+def by_id(tx: Transaction, token_id: str) -> Credential | None:
+    """The token with this id, if there is one."""
+    return _credential(tx, tokens_table.c.token_id == token_id)
+
+
+def _credential(tx: Transaction, hit: sa.ColumnElement[bool]) -> Credential | None:
     t, p = tokens_table, principal_table
     join = t.join(p, p.c.principal_id == t.c.principal_id)
-    hit = sa.or_(t.c.digest == digest, t.c.former_digest == digest)
     own = [column.label(f"token_{column.name}") for column in t.columns]
     row = tx.execute(sa.select(p, *own).select_from(join).where(hit)).first()
     if row is None:

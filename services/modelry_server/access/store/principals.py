@@ -1,7 +1,7 @@
 """Principals as rows of a table."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,7 +19,7 @@ is_external = principals.c.issuer != sa.literal_column("''")
 def add(tx: Transaction, principal: Principal) -> bool:
     """Writes a new principal; False if its name, or its id of the issuer, is taken."""
     row = {name: getattr(principal, name) for name in _COLUMNS}
-    row |= {"kind": int(principal.kind), "groups": json.dumps(list(principal.groups))}
+    row |= {"kind": int(principal.kind), "groups": json.dumps(principal.groups)}
     return tx.execute(insert(tx, principals).values(row).on_conflict_do_nothing()).rowcount == 1
 
 
@@ -101,10 +101,10 @@ def update(tx: Transaction, principal: Principal) -> None:
     )
 
 
-def note_groups(tx: Transaction, principal_id: str, groups: Sequence[str]) -> None:
+def note_groups(tx: Transaction, principal_id: str, groups: Mapping[str, int]) -> None:
     """Writes which groups the issuer of a principal said. It is no change of the principal, as its revision tells."""
     change = sa.update(principals).where(principals.c.principal_id == principal_id)
-    tx.execute(change.values(groups=json.dumps(list(groups))))
+    tx.execute(change.values(groups=json.dumps(groups)))
 
 
 def _one(tx: Transaction, condition: sa.ColumnElement[bool]) -> Principal | None:
@@ -115,4 +115,4 @@ def _one(tx: Transaction, condition: sa.ColumnElement[bool]) -> Principal | None
 def entity(row: Any) -> Principal:
     """The principal in a row."""
     values = {name: getattr(row, name) for name in _COLUMNS}
-    return Principal(**values | {"kind": PrincipalKind(row.kind), "groups": tuple(json.loads(row.groups))})
+    return Principal(**values | {"kind": PrincipalKind(row.kind), "groups": json.loads(row.groups)})

@@ -24,7 +24,7 @@ workspaces = sa.Table(
 )
 
 # `issuer` and `external_id` are empty for a principal that has API tokens only. `not_before` is when the credentials of
-# an issuer must have been issued at the earliest. `groups` is JSON: those that the issuer said at the last sign-in.
+# an issuer must have been issued at the earliest. `groups` is JSON: those that tokens said, with the ends of these.
 principals = sa.Table(
     "principals",
     metadata,

@@ -164,7 +164,7 @@ class OpenCalls:
         if identity.credential is Credential.CLIENT_CERTIFICATE:
             present = replace(call.caller, grants=self._authority.grants_of(identity))
         else:
-            known = self._authority.identify_again(call.bearer)  # with the caps that it has now
+            known = self._authority.identify_again(identity, call.bearer)  # with the caps that it has now
             present = replace(call.caller, identity=known.identity, grants=known.grants)
         for permission, place in list(call.caller.judged or ()):
             if permission not in tuple(Kind) and not self._authority.may(present, permission, place):

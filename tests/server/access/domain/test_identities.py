@@ -94,8 +94,8 @@ def test_a_person_becomes_a_principal_at_first_sight(company: Company, installat
     assert [each.members()["actor"] for each in installation.records()] == ["modelry"]
 
 
-def test_a15_the_groups_that_an_issuer_says_are_remembered_as_of_the_last_sign_in(
-    company: Company, installation: Installation
+def test_a15_the_groups_that_an_issuer_says_are_remembered(
+    company: Company, installation: Installation, clock: HeldClock
 ) -> None:
     with installation.db.write() as tx:
         written.a_role(tx, "hr", "principals.read", "principals.write")
@@ -121,14 +121,34 @@ def test_a15_the_groups_that_an_issuer_says_are_remembered_as_of_the_last_sign_i
     disables(root, False)
     etag = installation.stored(alice).etag
     records = len(installation.records())
-    company.identities.identity(company.token(groups=["staff"]))
+    clock.advance(2 * 3_600_000)
+    later = NOW_S + 2 * 3600
+    empty: dict[str, object] = {}
+    for claims in (empty, {"groups": ["staff"]}):
+        with pytest.raises(GrantTooWide):
+            disables(text, True)
+        company.identities.identity(company.token(iat=later, exp=later + 600, **claims))
     last = installation.stored(alice)
     disables(text, True)
 
-    assert (first.groups, last.groups) == (("platform", "staff"), ("staff",))
+    assert (set(first.groups), set(last.groups)) == ({"platform", "staff"}, {"staff"})
     assert last.etag == etag
     assert len(installation.records()) == records + 1
     assert installation.stored(alice).is_disabled
+
+
+def test_a15_a_token_that_says_less_takes_no_group_away_that_another_one_still_says(
+    company: Company, installation: Installation, clock: HeldClock
+) -> None:
+    whole = company.token(groups=["platform"])
+    alice = company.identities.identity(whole).identity.principal_id
+
+    poorer: list[dict[str, object]] = [{"iat": NOW_S - 60}, {}, {"groups": []}, {"groups": ["staff"]}]
+    for claims in poorer:
+        company.identities.identity(company.token(**claims))
+        assert "platform" in installation.stored(alice).groups
+    clock.advance(3_599_000)  # the tokens have ended, and no later one has come
+    assert set(installation.stored(alice).groups) == {"platform", "staff"}
 
 
 def test_an_issuer_that_says_the_same_groups_again_has_nothing_written(company: Company) -> None:
@@ -213,39 +233,39 @@ def test_what_a_token_of_an_issuer_has_begun_ends_when_all_are_revoked(
 ) -> None:
     text = company.token(preferred_username="ada")
     with pytest.raises(CredentialInvalid):  # nobody is made by what is not verified
-        company.identities.identity(text, for_open_call=True)
+        company.identities.of_open_call("", text)
     known = company.identities.identity(text)
     clock.advance(3_600_000)
 
     with pytest.raises(CredentialInvalid):
         company.identities.identity(text)
-    assert company.identities.identity(text, for_open_call=True) == known
+    assert company.identities.of_open_call("", text) == known
     with caller.using(Caller("ada", TRACE, identity=known.identity)):
         installation.tokens.revoke_all("")
     with pytest.raises(CredentialInvalid):
-        company.identities.identity(text, for_open_call=True)
+        company.identities.of_open_call("", text)
 
 
-@pytest.mark.parametrize("is_rotated", [False, True])
+@pytest.mark.parametrize("rotations", [0, 1, 2])
 def test_what_an_api_token_has_begun_ends_when_it_is_revoked(
-    installation: Installation, clock: HeldClock, is_rotated: bool
+    installation: Installation, clock: HeldClock, rotations: int
 ) -> None:
     ada = installation.principal("ada", "admin")
     token, text = installation.token(ada, TokenDraft(expire_time=clock.now() + 1000))
     _, other = installation.token(ada)
     identities = installation.identities
-    if is_rotated:
+    for _ in range(rotations):
         with installation.by(other):
             installation.tokens.rotate(token.token_id, clock.now() + 600_000)
     clock.advance(600_000)
 
     with pytest.raises(CredentialInvalid):
         identities.identity(text)
-    assert identities.identity(text, for_open_call=True).identity.principal_id == ada.principal_id
+    assert identities.of_open_call(token.token_id, "").identity.principal_id == ada.principal_id
     with installation.by(other):
         installation.tokens.revoke(token.token_id)
     with pytest.raises(CredentialInvalid):
-        identities.identity(text, for_open_call=True)
+        identities.of_open_call(token.token_id, "")
 
 
 def test_a_disabled_person_is_refused_whatever_the_issuer_says(company: Company, installation: Installation) -> None:

@@ -131,7 +131,8 @@ class PrincipalServiceServicer(object):
     def UpdatePrincipal(self, request, context):
         """Changes the display name or the owner of a principal, or disables or enables it. The owner, and whether it is
         disabled, are changed only by who may do all that the principal may, and all that it owns: so nobody gets or takes
-        away more than they could give. Groups that an issuer says of a principal count as it said them at the last sign-in.
+        away more than they could give. Groups that an issuer says of a principal count until the tokens that say so
+        have ended, and another one without them has come.
 
         Errors: `FIELD_INVALID`; `PRINCIPAL_NOT_FOUND`; `ETAG_MISMATCH`; `LIMIT_REACHED` (ten own each other in a row);
         `GRANT_TOO_WIDE` (the principal, or what it owns, may do more than the caller); `LAST_ADMINISTRATOR`.

@@ -150,7 +150,7 @@ class RoleServiceServicer(object):
 
         Errors: `FIELD_INVALID`; `ROLE_NOT_FOUND`; `PRINCIPAL_NOT_FOUND`; `GROUP_NOT_FOUND`; `WORKSPACE_NOT_FOUND`;
         `PRINCIPAL_DISABLED`; `ROLE_BINDING_EXISTS`; `ROLE_BINDING_NOT_FOUND` (that of a repeated request was removed);
-        `GRANT_TOO_WIDE`; `LIMIT_REACHED` (500 bindings of one principal or group in a workspace, 10000 in all there);
+        `GRANT_TOO_WIDE`; `LIMIT_REACHED` (200 bindings of one principal or group in a workspace, 5000 in all there);
         `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -57,7 +57,7 @@ class RoleServiceStub:
 
     Errors: `FIELD_INVALID`; `ROLE_NOT_FOUND`; `PRINCIPAL_NOT_FOUND`; `GROUP_NOT_FOUND`; `WORKSPACE_NOT_FOUND`;
     `PRINCIPAL_DISABLED`; `ROLE_BINDING_EXISTS`; `ROLE_BINDING_NOT_FOUND` (that of a repeated request was removed);
-    `GRANT_TOO_WIDE`; `LIMIT_REACHED` (500 bindings of one principal or group in a workspace, 10000 in all there);
+    `GRANT_TOO_WIDE`; `LIMIT_REACHED` (200 bindings of one principal or group in a workspace, 5000 in all there);
     `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
     """
     GetRoleBinding: _grpc.UnaryUnaryMultiCallable[_role_service_pb2.GetRoleBindingRequest, _role_service_pb2.GetRoleBindingResponse]
@@ -156,7 +156,7 @@ class RoleServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: `FIELD_INVALID`; `ROLE_NOT_FOUND`; `PRINCIPAL_NOT_FOUND`; `GROUP_NOT_FOUND`; `WORKSPACE_NOT_FOUND`;
         `PRINCIPAL_DISABLED`; `ROLE_BINDING_EXISTS`; `ROLE_BINDING_NOT_FOUND` (that of a repeated request was removed);
-        `GRANT_TOO_WIDE`; `LIMIT_REACHED` (500 bindings of one principal or group in a workspace, 10000 in all there);
+        `GRANT_TOO_WIDE`; `LIMIT_REACHED` (200 bindings of one principal or group in a workspace, 5000 in all there);
         `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
         """
 

@@ -6,6 +6,7 @@ from modelry.internal.access.v1.identity_pb2 import (
     ClientCertificate,
     Grants,
     Identity,
+    OpenCallCredential,
 )
 from modelry.internal.access.v1.identity_service_pb2 import (
     GetGrantsRequest,
@@ -38,6 +39,7 @@ __all__ = [
     "IdentityServiceStub",
     "LogTokenUsesRequest",
     "LogTokenUsesResponse",
+    "OpenCallCredential",
     "WatchChangesRequest",
     "WatchChangesResponse",
     "add_IdentityServiceServicer_to_server",

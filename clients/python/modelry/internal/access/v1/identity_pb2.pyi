@@ -188,6 +188,36 @@ class ClientCertificate(_message.Message):
 Global___ClientCertificate: _TypeAlias = ClientCertificate  # noqa: Y015
 
 @_typing.final
+class OpenCallCredential(_message.Message):
+    """A credential that has begun a call, such as a long upload. It may have ended by itself since, or been rotated, but not
+    been revoked.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_ID_FIELD_NUMBER: _builtins.int
+    ISSUER_TOKEN_FIELD_NUMBER: _builtins.int
+    token_id: _builtins.str
+    """The id of an API token."""
+    issuer_token: _builtins.str
+    """A token of an issuer. Its signature is not verified again: the issuer may have other keys by now."""
+    def __init__(
+        self,
+        *,
+        token_id: _builtins.str = ...,
+        issuer_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["credential", b"credential", "issuer_token", b"issuer_token", "token_id", b"token_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credential", b"credential", "issuer_token", b"issuer_token", "token_id", b"token_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_credential: _TypeAlias = _typing.Literal["token_id", "issuer_token"]  # noqa: Y015
+    _WhichOneofArgType_credential: _TypeAlias = _typing.Literal["credential", b"credential"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_credential) -> _WhichOneofReturnType_credential | None: ...
+
+Global___OpenCallCredential: _TypeAlias = OpenCallCredential  # noqa: Y015
+
+@_typing.final
 class Change(_message.Message):
     """What was changed in access, as far as others keep it in memory. One field is set."""
 

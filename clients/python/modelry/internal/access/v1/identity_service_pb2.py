@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from modelry.internal.access.v1 import identity_pb2 as modelry_dot_internal_dot_access_dot_v1_dot_identity__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1modelry/internal/access/v1/identity_service.proto\x12\x1amodelry.internal.access.v1\x1a)modelry/internal/access/v1/identity.proto\"\x91\x01\n\x12GetIdentityRequest\x12\x10\n\x06\x62\x65\x61rer\x18\x01 \x01(\tH\x00\x12\x44\n\x0b\x63\x65rtificate\x18\x02 \x01(\x0b\x32-.modelry.internal.access.v1.ClientCertificateH\x00\x12\x15\n\rfor_open_call\x18\x03 \x01(\x08\x42\x0c\n\ncredential\"\x91\x01\n\x13GetIdentityResponse\x12\x36\n\x08identity\x18\x01 \x01(\x0b\x32$.modelry.internal.access.v1.Identity\x12\x32\n\x06grants\x18\x02 \x03(\x0b\x32\".modelry.internal.access.v1.Grants\x12\x0e\n\x06groups\x18\x03 \x03(\t\"8\n\x10GetGrantsRequest\x12\x14\n\x0cprincipal_id\x18\x01 \x01(\t\x12\x0e\n\x06groups\x18\x02 \x03(\t\"W\n\x11GetGrantsResponse\x12\x32\n\x06grants\x18\x01 \x03(\x0b\x32\".modelry.internal.access.v1.Grants\x12\x0e\n\x06groups\x18\x02 \x03(\t\"\x15\n\x13WatchChangesRequest\"]\n\x14WatchChangesResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x33\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\".modelry.internal.access.v1.Change\"(\n\x13LogTokenUsesRequest\x12\x11\n\ttoken_ids\x18\x01 \x03(\t\"\x16\n\x14LogTokenUsesResponse2\xe7\x03\n\x0fIdentityService\x12s\n\x0bGetIdentity\x12..modelry.internal.access.v1.GetIdentityRequest\x1a/.modelry.internal.access.v1.GetIdentityResponse\"\x03\x90\x02\x01\x12m\n\tGetGrants\x12,.modelry.internal.access.v1.GetGrantsRequest\x1a-.modelry.internal.access.v1.GetGrantsResponse\"\x03\x90\x02\x01\x12x\n\x0cWatchChanges\x12/.modelry.internal.access.v1.WatchChangesRequest\x1a\x30.modelry.internal.access.v1.WatchChangesResponse\"\x03\x90\x02\x01\x30\x01\x12v\n\x0cLogTokenUses\x12/.modelry.internal.access.v1.LogTokenUsesRequest\x1a\x30.modelry.internal.access.v1.LogTokenUsesResponse\"\x03\x90\x02\x02\x42\xc3\x01\n\x1e\x64\x65v.modelry.internal.access.v1B\x14IdentityServiceProtoP\x01Z/modelry.dev/internal/access/v1;internalaccessv1\xaa\x02\x1aModelry.Internal.Access.V1\xca\x02\x1aModelry\\Internal\\Access\\V1\xea\x02\x1dModelry::Internal::Access::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1modelry/internal/access/v1/identity_service.proto\x12\x1amodelry.internal.access.v1\x1a)modelry/internal/access/v1/identity.proto\"\xbf\x01\n\x12GetIdentityRequest\x12\x10\n\x06\x62\x65\x61rer\x18\x01 \x01(\tH\x00\x12\x44\n\x0b\x63\x65rtificate\x18\x02 \x01(\x0b\x32-.modelry.internal.access.v1.ClientCertificateH\x00\x12\x43\n\topen_call\x18\x03 \x01(\x0b\x32..modelry.internal.access.v1.OpenCallCredentialH\x00\x42\x0c\n\ncredential\"\x91\x01\n\x13GetIdentityResponse\x12\x36\n\x08identity\x18\x01 \x01(\x0b\x32$.modelry.internal.access.v1.Identity\x12\x32\n\x06grants\x18\x02 \x03(\x0b\x32\".modelry.internal.access.v1.Grants\x12\x0e\n\x06groups\x18\x03 \x03(\t\"8\n\x10GetGrantsRequest\x12\x14\n\x0cprincipal_id\x18\x01 \x01(\t\x12\x0e\n\x06groups\x18\x02 \x03(\t\"W\n\x11GetGrantsResponse\x12\x32\n\x06grants\x18\x01 \x03(\x0b\x32\".modelry.internal.access.v1.Grants\x12\x0e\n\x06groups\x18\x02 \x03(\t\"\x15\n\x13WatchChangesRequest\"]\n\x14WatchChangesResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x33\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\".modelry.internal.access.v1.Change\"(\n\x13LogTokenUsesRequest\x12\x11\n\ttoken_ids\x18\x01 \x03(\t\"\x16\n\x14LogTokenUsesResponse2\xe7\x03\n\x0fIdentityService\x12s\n\x0bGetIdentity\x12..modelry.internal.access.v1.GetIdentityRequest\x1a/.modelry.internal.access.v1.GetIdentityResponse\"\x03\x90\x02\x01\x12m\n\tGetGrants\x12,.modelry.internal.access.v1.GetGrantsRequest\x1a-.modelry.internal.access.v1.GetGrantsResponse\"\x03\x90\x02\x01\x12x\n\x0cWatchChanges\x12/.modelry.internal.access.v1.WatchChangesRequest\x1a\x30.modelry.internal.access.v1.WatchChangesResponse\"\x03\x90\x02\x01\x30\x01\x12v\n\x0cLogTokenUses\x12/.modelry.internal.access.v1.LogTokenUsesRequest\x1a\x30.modelry.internal.access.v1.LogTokenUsesResponse\"\x03\x90\x02\x02\x42\xc3\x01\n\x1e\x64\x65v.modelry.internal.access.v1B\x14IdentityServiceProtoP\x01Z/modelry.dev/internal/access/v1;internalaccessv1\xaa\x02\x1aModelry.Internal.Access.V1\xca\x02\x1aModelry\\Internal\\Access\\V1\xea\x02\x1dModelry::Internal::Access::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,21 +42,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_IDENTITYSERVICE'].methods_by_name['LogTokenUses']._loaded_options = None
   _globals['_IDENTITYSERVICE'].methods_by_name['LogTokenUses']._serialized_options = b'\220\002\002'
   _globals['_GETIDENTITYREQUEST']._serialized_start=125
-  _globals['_GETIDENTITYREQUEST']._serialized_end=270
-  _globals['_GETIDENTITYRESPONSE']._serialized_start=273
-  _globals['_GETIDENTITYRESPONSE']._serialized_end=418
-  _globals['_GETGRANTSREQUEST']._serialized_start=420
-  _globals['_GETGRANTSREQUEST']._serialized_end=476
-  _globals['_GETGRANTSRESPONSE']._serialized_start=478
-  _globals['_GETGRANTSRESPONSE']._serialized_end=565
-  _globals['_WATCHCHANGESREQUEST']._serialized_start=567
-  _globals['_WATCHCHANGESREQUEST']._serialized_end=588
-  _globals['_WATCHCHANGESRESPONSE']._serialized_start=590
-  _globals['_WATCHCHANGESRESPONSE']._serialized_end=683
-  _globals['_LOGTOKENUSESREQUEST']._serialized_start=685
-  _globals['_LOGTOKENUSESREQUEST']._serialized_end=725
-  _globals['_LOGTOKENUSESRESPONSE']._serialized_start=727
-  _globals['_LOGTOKENUSESRESPONSE']._serialized_end=749
-  _globals['_IDENTITYSERVICE']._serialized_start=752
-  _globals['_IDENTITYSERVICE']._serialized_end=1239
+  _globals['_GETIDENTITYREQUEST']._serialized_end=316
+  _globals['_GETIDENTITYRESPONSE']._serialized_start=319
+  _globals['_GETIDENTITYRESPONSE']._serialized_end=464
+  _globals['_GETGRANTSREQUEST']._serialized_start=466
+  _globals['_GETGRANTSREQUEST']._serialized_end=522
+  _globals['_GETGRANTSRESPONSE']._serialized_start=524
+  _globals['_GETGRANTSRESPONSE']._serialized_end=611
+  _globals['_WATCHCHANGESREQUEST']._serialized_start=613
+  _globals['_WATCHCHANGESREQUEST']._serialized_end=634
+  _globals['_WATCHCHANGESRESPONSE']._serialized_start=636
+  _globals['_WATCHCHANGESRESPONSE']._serialized_end=729
+  _globals['_LOGTOKENUSESREQUEST']._serialized_start=731
+  _globals['_LOGTOKENUSESREQUEST']._serialized_end=771
+  _globals['_LOGTOKENUSESRESPONSE']._serialized_start=773
+  _globals['_LOGTOKENUSESRESPONSE']._serialized_end=795
+  _globals['_IDENTITYSERVICE']._serialized_start=798
+  _globals['_IDENTITYSERVICE']._serialized_end=1285
 # @@protoc_insertion_point(module_scope)

@@ -27,29 +27,29 @@ class GetIdentityRequest(_message.Message):
 
     BEARER_FIELD_NUMBER: _builtins.int
     CERTIFICATE_FIELD_NUMBER: _builtins.int
-    FOR_OPEN_CALL_FIELD_NUMBER: _builtins.int
+    OPEN_CALL_FIELD_NUMBER: _builtins.int
     bearer: _builtins.str
     """The text after `Bearer `."""
-    for_open_call: _builtins.bool
-    """Also if the token has ended by itself, or was rotated, but not if it was revoked: asked for a call that it has begun,
-    such as a long upload. So the signature of a token of an issuer is not verified again, whose key may be gone.
-    """
     @_builtins.property
     def certificate(self) -> _identity_pb2.ClientCertificate:
         """A client certificate."""
+
+    @_builtins.property
+    def open_call(self) -> _identity_pb2.OpenCallCredential:
+        """A credential that has begun a call."""
 
     def __init__(
         self,
         *,
         bearer: _builtins.str = ...,
         certificate: _identity_pb2.ClientCertificate | None = ...,
-        for_open_call: _builtins.bool = ...,
+        open_call: _identity_pb2.OpenCallCredential | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bearer", b"bearer", "certificate", b"certificate", "credential", b"credential"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bearer", b"bearer", "certificate", b"certificate", "credential", b"credential", "open_call", b"open_call"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bearer", b"bearer", "certificate", b"certificate", "credential", b"credential", "for_open_call", b"for_open_call"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bearer", b"bearer", "certificate", b"certificate", "credential", b"credential", "open_call", b"open_call"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_credential: _TypeAlias = _typing.Literal["bearer", "certificate"]  # noqa: Y015
+    _WhichOneofReturnType_credential: _TypeAlias = _typing.Literal["bearer", "certificate", "open_call"]  # noqa: Y015
     _WhichOneofArgType_credential: _TypeAlias = _typing.Literal["credential", b"credential"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_credential) -> _WhichOneofReturnType_credential | None: ...
 
