@@ -117,7 +117,8 @@ class TokenServiceServicer(object):
     def RotateToken(self, request, context):
         """Gives a token of the caller a new text and a new end. Its id, its caps and its principal stay. The text before it is
         accepted for ten minutes more, or until its own end, but makes and rotates no tokens: who has found an old text does
-        not get a new one. If the answer is lost, another credential rotates the token again.
+        not get a new one. Only the last former text is: a second rotation ends the one before at once. If the answer is
+        lost, another credential rotates the token again.
 
         An invitation is exchanged by this: by means of itself only. It is a token like any other then, and the text before
         it ends at once.

@@ -47,7 +47,8 @@ class TokenServiceStub:
     RotateToken: _grpc.UnaryUnaryMultiCallable[_token_service_pb2.RotateTokenRequest, _token_service_pb2.RotateTokenResponse]
     """Gives a token of the caller a new text and a new end. Its id, its caps and its principal stay. The text before it is
     accepted for ten minutes more, or until its own end, but makes and rotates no tokens: who has found an old text does
-    not get a new one. If the answer is lost, another credential rotates the token again.
+    not get a new one. Only the last former text is: a second rotation ends the one before at once. If the answer is
+    lost, another credential rotates the token again.
 
     An invitation is exchanged by this: by means of itself only. It is a token like any other then, and the text before
     it ends at once.
@@ -128,7 +129,8 @@ class TokenServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _token_service_pb2.RotateTokenResponse:
         """Gives a token of the caller a new text and a new end. Its id, its caps and its principal stay. The text before it is
         accepted for ten minutes more, or until its own end, but makes and rotates no tokens: who has found an old text does
-        not get a new one. If the answer is lost, another credential rotates the token again.
+        not get a new one. Only the last former text is: a second rotation ends the one before at once. If the answer is
+        lost, another credential rotates the token again.
 
         An invitation is exchanged by this: by means of itself only. It is a token like any other then, and the text before
         it ends at once.
