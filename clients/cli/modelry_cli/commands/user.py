@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from modelry_cli.names import Names
 from modelry_cli.options import Limit, UserWord
 from modelry_cli.session import Session, asks
 from modelry_cli.terminal import output
@@ -38,12 +39,14 @@ def list_users(
     limit: Limit = None,
 ) -> None:
     """Lists people and service accounts, by name."""
+    names = Names(session)
     columns: list[Column[Principal]] = [
         Column("NAME", lambda user: user.name, wraps=True),
         Column("KIND", lambda user: _kind(user)),
         Column("DISPLAY NAME", lambda user: user.display_name, wraps=True, spare=2),
         Column("STATE", lambda user: "disabled" if user.disabled else ""),
         Column("ISSUER", lambda user: user.issuer, wraps=True, spare=3),
+        Column("OWNER", lambda user: names.of(user.owner_id), wraps=True, spare=4),
         Column("ID", lambda user: user.principal_id, whole=True, spare=1),
     ]
     kind = "SERVICE_ACCOUNT" if service_account else None
