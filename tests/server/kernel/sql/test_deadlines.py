@@ -199,11 +199,16 @@ def test_a_write_that_gets_its_lock_just_after_its_deadline_is_not_made(
     db: Database, database_url: str, once: bool
 ) -> None:
     told = []
+
+    def insert_until(number: int, until: float) -> None:
+        insert(db, number, until - time.monotonic(), once=once)
+
     with at_its_jobs(db), ThreadPoolExecutor(1) as pool:
         for number in range(8):
             with locked(database_url):
-                late = pool.submit(insert, db, number, 0.25 + number / 100, once=once)
-                wait([late], timeout=0.27 + number / 100)
+                until = time.monotonic() + 0.25 + number / 100
+                late = pool.submit(insert_until, number, until)
+                wait([late], timeout=until + 0.02 - time.monotonic())
             told.append(type(late.exception(10)))
 
     assert told == [DeadlinePassed] * 8
