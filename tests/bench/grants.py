@@ -25,8 +25,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import sqlalchemy as sa
 
-from modelry_server.access.domain import administrators
-from modelry_server.access.domain.grants import effective
+from modelry_server.access.domain.rights import administrators
+from modelry_server.access.domain.rights.grants import effective
 from modelry_server.access.entities import Member
 from modelry_server.access.store import administrators as administrator_rows
 from modelry_server.access.store import bindings, grants, groups, principals, tables

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from modelry_server.access.domain.issuers import load_issuers
-from modelry_server.access.domain.oidc import Oidc
+from modelry_server.access.domain.oidc.issuers import load_issuers
+from modelry_server.access.domain.oidc.verifying import Oidc
 from modelry_server.access.errors import TokenRefused
 from modelry_server.kernel.clock import Clock
 from tests.docs.pages import blocks

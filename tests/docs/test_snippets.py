@@ -74,7 +74,7 @@ def _code(block: Block, kept: str) -> str:
             return (
                 # Any authority does in place of the one that the page is about.
                 "import certifi as _certifi\n"
-                "from modelry_server.access.domain.issuers import load_issuers as _load_issuers\n"
+                "from modelry_server.access.domain.oidc.issuers import load_issuers as _load_issuers\n"
                 "_pathlib.Path('cluster-ca.pem').write_text(_pathlib.Path(_certifi.where()).read_text())\n"
                 f"_pathlib.Path('issuers.toml').write_text({block.text!r})\n"
                 "_load_issuers(_pathlib.Path('issuers.toml'))"

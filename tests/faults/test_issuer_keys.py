@@ -7,7 +7,7 @@ from pathlib import Path
 import grpc
 
 from modelry.api.access import v1 as access
-from modelry_server.access.domain.jwks import REFETCH_S
+from modelry_server.access.domain.oidc.jwks import REFETCH_S
 from tests.parts.eventually import eventually
 from tests.parts.locked import Locked, bearing, code_of, locked
 from tests.parts.oidc_provider import OidcProvider

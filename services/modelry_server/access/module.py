@@ -16,8 +16,8 @@ from modelry_server.access.domain.bootstrap import Bootstrap
 from modelry_server.access.domain.changes import Changes
 from modelry_server.access.domain.groups import Groups
 from modelry_server.access.domain.identities import Identities
-from modelry_server.access.domain.issuers import load_issuers
-from modelry_server.access.domain.oidc import Oidc
+from modelry_server.access.domain.oidc.issuers import load_issuers
+from modelry_server.access.domain.oidc.verifying import Oidc
 from modelry_server.access.domain.principals import Principals
 from modelry_server.access.domain.roles import Roles
 from modelry_server.access.domain.tokens import Lifetimes, Tokens

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from modelry_server.access.domain.bindings import Bindings, Draft
-from modelry_server.access.domain.grants import effective
 from modelry_server.access.domain.groups import Groups
+from modelry_server.access.domain.rights.grants import effective
 from modelry_server.access.domain.roles import Roles
 from modelry_server.access.entities import Member, RoleBinding
 from modelry_server.access.rpc.groups import GroupService

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 
-from modelry_server.access.domain import administrators, grants, journal, roles, width
+from modelry_server.access.domain import journal, roles
 from modelry_server.access.domain.journal import Change, Value
+from modelry_server.access.domain.rights import administrators, grants, width
 from modelry_server.access.entities import Member, Role, RoleBinding
 from modelry_server.access.errors import (
     GroupNotFound,

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from modelry_server.access.domain import administrators, journal, tokens
+from modelry_server.access.domain import journal, tokens
 from modelry_server.access.domain import principals as people
+from modelry_server.access.domain.rights import administrators
 from modelry_server.access.domain.token_texts import TextKind, digest_of, kind_of, new_text
 from modelry_server.access.entities import Member, Principal, PrincipalKind, RoleBinding, Token
 from modelry_server.access.store import bindings, state

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
-from modelry_server.access.domain import administrators, journal, sight, width
+from modelry_server.access.domain import journal
 from modelry_server.access.domain.journal import Change, Value
+from modelry_server.access.domain.rights import administrators, sight, width
 from modelry_server.access.entities import Group, Member
 from modelry_server.access.errors import GroupCycle, GroupExists, GroupNotFound, PrincipalNotFound
 from modelry_server.access.store import grants as grant_store

@@ -5,8 +5,9 @@ import hmac
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from modelry_server.access.domain import caps, grants, journal
+from modelry_server.access.domain import journal
 from modelry_server.access.domain import principals as people
+from modelry_server.access.domain.rights import caps, grants
 from modelry_server.access.domain.token_texts import HINT, TextKind, digest_of, kind_of
 from modelry_server.access.entities import ExternalIdentity, Principal, PrincipalKind
 from modelry_server.access.store import identities as store

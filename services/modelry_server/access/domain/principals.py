@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
-from modelry_server.access.domain import administrators, journal, sight, width
-from modelry_server.access.domain import grants as rights
+from modelry_server.access.domain import journal
+from modelry_server.access.domain.rights import administrators, sight, width
+from modelry_server.access.domain.rights import grants as rights
 from modelry_server.access.domain.workspaces import judge_name
 from modelry_server.access.entities import Principal, PrincipalKind, Token
 from modelry_server.access.errors import PrincipalExists, PrincipalNotFound

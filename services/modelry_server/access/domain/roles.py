@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from modelry_server.access.domain import journal, width
+from modelry_server.access.domain import journal
 from modelry_server.access.domain.journal import Change
+from modelry_server.access.domain.rights import width
 from modelry_server.access.entities import Role
 from modelry_server.access.errors import RoleBuiltin, RoleExists, RoleInUse, RoleNotFound
 from modelry_server.access.store import roles as store

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from modelry_server.access.domain import caps, journal, sight, width
+from modelry_server.access.domain import journal
+from modelry_server.access.domain.rights import caps, sight, width
 from modelry_server.access.domain.token_texts import HINT, TextKind, digest_of, new_text
 from modelry_server.access.domain.workspaces import judge_name
 from modelry_server.access.entities import Principal, PrincipalKind, Token

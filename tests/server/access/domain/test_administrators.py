@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from modelry_server.access.domain import administrators
+from modelry_server.access.domain.rights import administrators
 from modelry_server.access.errors import LastAdministrator
 from modelry_server.kernel.access import Place
 from modelry_server.kernel.sql.database import Database

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from modelry_server.access.domain.grants import effective
+from modelry_server.access.domain.rights.grants import effective
 from modelry_server.access.store import tables
 from modelry_server.kernel.access import INSTALLATION, Place
 from modelry_server.kernel.authority import Grants

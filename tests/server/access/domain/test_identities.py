@@ -14,8 +14,8 @@ from joserfc.jwk import RSAKey
 
 from modelry_server.access.domain import journal, principals
 from modelry_server.access.domain.identities import Identities
-from modelry_server.access.domain.issuers import Issuer
-from modelry_server.access.domain.oidc import Oidc
+from modelry_server.access.domain.oidc.issuers import Issuer
+from modelry_server.access.domain.oidc.verifying import Oidc
 from modelry_server.access.domain.principals import Draft
 from modelry_server.access.domain.token_texts import TextKind, new_text
 from modelry_server.access.domain.tokens import Draft as TokenDraft

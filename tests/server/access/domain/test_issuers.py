@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from modelry_server.access.domain.issuers import ALGORITHMS, Condition, Issuer, Rule, load_issuers
+from modelry_server.access.domain.oidc.issuers import ALGORITHMS, Condition, Issuer, Rule, load_issuers
 from modelry_server.kernel.config import ConfigurationInvalid
 from tests.parts import hostile_issuer
 

@@ -13,11 +13,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from joserfc.jwk import RSAKey
 
-from modelry_server.access.domain import jwks
-from modelry_server.access.domain.fetching import LARGEST, Unfetched, fetch
-from modelry_server.access.domain.issuers import Issuer
-from modelry_server.access.domain.jwks import published
-from modelry_server.access.domain.oidc import Oidc
+from modelry_server.access.domain.oidc import jwks
+from modelry_server.access.domain.oidc.fetching import LARGEST, Unfetched, fetch
+from modelry_server.access.domain.oidc.issuers import Issuer
+from modelry_server.access.domain.oidc.jwks import published
+from modelry_server.access.domain.oidc.verifying import Oidc
 from modelry_server.access.errors import IssuerUnavailable, TokenRefused
 from tests.parts import hostile_issuer
 from tests.parts.clock import HeldClock

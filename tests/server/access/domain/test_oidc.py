@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from joserfc import jwe
 from joserfc.jwk import RSAKey
 
-from modelry_server.access.domain.issuers import Condition, Issuer, Rule
-from modelry_server.access.domain.oidc import LARGEST, LEEWAY_S, Oidc
+from modelry_server.access.domain.oidc.issuers import Condition, Issuer, Rule
+from modelry_server.access.domain.oidc.verifying import LARGEST, LEEWAY_S, Oidc
 from modelry_server.access.entities import ExternalIdentity
 from modelry_server.access.errors import TokenRefused
 from tests.parts import hostile_issuer

@@ -14,8 +14,8 @@ from joserfc.jws import CompactSignature, JWSRegistry, extract_compact, validate
 from joserfc.jwt import JWTClaimsRegistry
 from joserfc.util import urlsafe_b64decode
 
-from modelry_server.access.domain.issuers import ALGORITHMS, Issuer, claim, filled
-from modelry_server.access.domain.jwks import PublishedKeys
+from modelry_server.access.domain.oidc.issuers import ALGORITHMS, Issuer, claim, filled
+from modelry_server.access.domain.oidc.jwks import PublishedKeys
 from modelry_server.access.entities import ExternalIdentity
 from modelry_server.access.errors import TokenRefused
 from modelry_server.kernel.clock import Clock

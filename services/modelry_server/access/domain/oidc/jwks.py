@@ -11,8 +11,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
-from modelry_server.access.domain.fetching import LIMIT_S, Unfetched, fetch
-from modelry_server.access.domain.issuers import Issuer, may_fetch
+from modelry_server.access.domain.oidc.fetching import LIMIT_S, Unfetched, fetch
+from modelry_server.access.domain.oidc.issuers import Issuer, may_fetch
 from modelry_server.access.errors import IssuerUnavailable
 from modelry_server.kernel.telemetry import Log
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from modelry_server.access.domain.issuers import is_local
+from modelry_server.access.domain.oidc.issuers import is_local
 
 LIMIT_S = 5.0
 LARGEST = 256 << 10

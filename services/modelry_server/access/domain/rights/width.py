@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from modelry_server.access.domain import grants
+from modelry_server.access.domain.rights import grants
 from modelry_server.access.errors import GrantTooWide
 from modelry_server.access.store import grants as store
 from modelry_server.access.store.grants import Bound

@@ -1,0 +1,1 @@
+"""The tokens of OIDC issuers: who they speak for, and the keys that verify them."""

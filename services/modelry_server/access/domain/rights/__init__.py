@@ -1,0 +1,1 @@
+"""What principals may do, who sees whom, and what a caller may give and take."""
