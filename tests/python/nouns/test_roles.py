@@ -6,6 +6,7 @@ import pytest
 
 from modelry import Client
 from modelry.errors import (
+    ExperimentDeleted,
     ExperimentNotFound,
     FieldInvalid,
     GroupNotFound,
@@ -110,6 +111,21 @@ def test_experiments_and_models_are_places_by_their_names(client: Client, ada: s
     assert by_name.place == by_id.place == Place(workspace, experiment_id=experiment.experiment_id)
     assert of_model.place == Place(workspace, model_id=model.model_id)
     assert [each.role for each in there.roles.bindings(experiment="flights")] == ["reader", "writer"]
+
+
+def test_a_deleted_experiment_is_no_place_for_a_new_role(client: Client, ada: str, workspace: str) -> None:
+    there = Client(client._connection.address.uri, workspace)
+    gone = there.experiments.create("gone").experiment_id
+    kept = client.roles.bind("reader", principal=ada, workspace=workspace, experiment=gone)
+    there.experiments.delete(gone)
+
+    with pytest.raises(ExperimentDeleted, match="restore it first"):
+        client.roles.bind("writer", principal=ada, workspace=workspace, experiment=gone)
+
+    assert [each.binding_id for each in client.roles.bindings(workspace=workspace, experiment=gone)] == [
+        kept.binding_id
+    ]
+    client.roles.unbind(kept.binding_id)
 
 
 def test_an_experiment_of_another_workspace_is_no_place_here(client: Client, ada: str, workspace: str) -> None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from modelry._sdk.nouns import arguments
+from modelry._sdk.nouns.enums import Lifecycle
 from modelry.api.access import v1 as access
-from modelry.errors import ExperimentNotFound, InvalidArgument
+from modelry.errors import ExperimentDeleted, ExperimentNotFound, InvalidArgument
 
 if TYPE_CHECKING:
     from modelry._sdk.nouns.experiments import Experiments
@@ -58,6 +59,16 @@ class Places:
             place.experiment_id = self._experiment_id(place.workspace, experiment)
         elif model:
             place.model_id = self._inside(place.workspace)[1].get(model).model_id
+        return place
+
+    def new(self, *, workspace: str | None, experiment: str | int, model: str, everywhere: bool) -> access.Place:
+        """As `named`, for a role that is to hold there. Raises also ExperimentDeleted."""
+        place = self.named(workspace=workspace, experiment=experiment, model=model, everywhere=everywhere)
+        if place.experiment_id:
+            found = self._inside(place.workspace)[0].get(place.experiment_id)
+            if found.lifecycle == Lifecycle.DELETED:
+                problem = f"the experiment {found.name!r} ({found.experiment_id}) is deleted; restore it first"
+                raise ExperimentDeleted(problem, metadata={"experiment_id": found.experiment_id})
         return place
 
     def _experiment_id(self, workspace: str, given: str) -> str:

@@ -141,14 +141,15 @@ class Roles:
         """Gives a role to a principal or to a group, at a place and at all that lies there.
 
         Raises RoleBindingExists, RoleNotFound, PrincipalNotFound, PrincipalDisabled, GroupNotFound, WorkspaceNotFound,
-        ExperimentNotFound, ModelNotFound, GrantTooWide if the caller may not do there what the role allows, and
-        InvalidArgument if not exactly one of `principal` and `group`, or two places are named.
+        ExperimentNotFound, ExperimentDeleted, ModelNotFound, LimitReached, GrantTooWide if the caller may not do there
+        what the role allows, and InvalidArgument if not exactly one of `principal` and `group`, or two places are
+        named.
         """
         if bool(principal) == bool(group):
             raise InvalidArgument("a role is bound to a principal or to a group; give one of them")
         request = access.CreateRoleBindingRequest(role=role, request_id=uuid.uuid4().hex)
         request.place.CopyFrom(
-            self._places.named(workspace=workspace, experiment=experiment, model=model, everywhere=everywhere)
+            self._places.new(workspace=workspace, experiment=experiment, model=model, everywhere=everywhere)
         )
         if group:
             request.group = group
