@@ -84,7 +84,7 @@ class Bindings:
             width.require(self._access, draft.place, role.permissions)
             if not store.add(tx, binding):
                 return None
-            _require_room(tx, binding)
+            _require_below_limits(tx, binding)
             journal.write(tx, _change("role_binding.created", binding, after=_content(binding)), now=now)
             return binding.binding_id, binding
 
@@ -220,7 +220,7 @@ def _require_meaning(role: Role, place: Place) -> None:
         raise FieldInvalid({"place": fault})
 
 
-def _require_room(tx: Transaction, binding: RoleBinding) -> None:
+def _require_below_limits(tx: Transaction, binding: RoleBinding) -> None:
     """Raises LimitReached if a new binding, which is written already, is one too many in its workspace."""
     workspace = binding.place.workspace
     if not workspace:

@@ -59,8 +59,7 @@ def find(tx: Transaction, binding_id: str) -> RoleBinding | None:
 def alike(tx: Transaction, binding: RoleBinding) -> RoleBinding | None:
     """The binding of the same role to the same subject at the same place, if there is one."""
     query = sa.select(role_bindings).where(
-        _b.subject == binding.subject.name,
-        _b.is_group == (sa.true() if binding.subject.is_group else sa.false()),
+        *_of(binding.subject),
         _b.role == binding.role,
         *_exactly(binding.place),
     )
@@ -72,7 +71,7 @@ def count(tx: Transaction, workspace: str, subject: Member | None = None) -> int
     """How many bindings there are in a workspace: in all, or of one subject."""
     query = sa.select(sa.func.count()).select_from(role_bindings).where(_b.workspace == workspace)
     if subject is not None:
-        query = query.where(_b.subject == subject.name, _b.is_group == (sa.true() if subject.is_group else sa.false()))
+        query = query.where(*_of(subject))
     return tx.execute(query).scalar_one()
 
 
@@ -85,8 +84,7 @@ def page(tx: Transaction, visible: Visible, wanted: Wanted, after: str, limit: i
     """The bindings after an id, the oldest first."""
     query = sa.select(role_bindings).where(_b.binding_id > after).order_by(_b.binding_id).limit(limit)
     if wanted.subject is not None:
-        kind = sa.true() if wanted.subject.is_group else sa.false()
-        query = query.where(_b.subject == wanted.subject.name, _b.is_group == kind)
+        query = query.where(*_of(wanted.subject))
     if wanted.place is not None:
         query = query.where(*_inside(wanted.place))
     if wanted.role:
@@ -101,6 +99,10 @@ def page(tx: Transaction, visible: Visible, wanted: Wanted, after: str, limit: i
 def workspace_names(tx: Transaction) -> list[str]:
     """All workspaces, by name."""
     return list(tx.execute(sa.select(workspaces.c.name).order_by(workspaces.c.name)).scalars())
+
+
+def _of(subject: Member) -> list[sa.ColumnElement[bool]]:
+    return [_b.subject == subject.name, _b.is_group == (sa.true() if subject.is_group else sa.false())]
 
 
 def _exactly(place: Place) -> list[sa.ColumnElement[bool]]:
