@@ -175,8 +175,8 @@ class Identities:
             raise _refused(_DISABLED, principal_id=principal.principal_id)
         if told.issued_at < principal.not_before:
             raise _refused("it was issued before all credentials were revoked", principal_id=principal.principal_id)
-        if not is_open_call and (said := _said(principal.groups, told, self._clock.now())) != principal.groups:
-            self._note_groups(principal.principal_id, said)
+        if not is_open_call and _said(principal.groups, told, self._clock.now()) != principal.groups:
+            self._note_groups(told)
         identity = Identity(
             principal.principal_id,
             principal.name,
@@ -209,14 +209,19 @@ class Identities:
             )
             return people.add(tx, draft, self._clock.now())
 
-    def _note_groups(self, principal_id: str, groups: Mapping[str, int]) -> None:
+    def _note_groups(self, told: ExternalIdentity) -> None:
         """Remembers what an issuer says of a principal: who changes it later is judged by that, without a credential.
 
-        Nothing that others keep in memory depends on it, so it is no change that they are told of.
+        Two tokens of one principal may come at once, so what is there is read again where nobody else writes. Nothing
+        that others keep in memory depends on it, so it is no change that they are told of.
         """
         until = caller.current().deadline
         with caller.using(NOBODY), self._db.write(until=until) as tx:
-            principal_store.note_groups(tx, principal_id, groups)
+            journal.begin(tx)
+            there = principal_store.by_external_id(tx, told.issuer_url, told.subject)
+            if there is not None:
+                said = _said(there.groups, told, self._clock.now())
+                principal_store.note_groups(tx, there.principal_id, said)
 
 
 def _said(before: Mapping[str, int], told: ExternalIdentity, now: int) -> Mapping[str, int]:

@@ -151,6 +151,18 @@ def test_a15_a_token_that_says_less_takes_no_group_away_that_another_one_still_s
     assert set(installation.stored(alice).groups) == {"platform", "staff"}
 
 
+def test_a15_tokens_that_come_at_once_take_no_group_away_from_each_other(
+    company: Company, installation: Installation
+) -> None:
+    alice = company.identities.identity(company.token(groups=[])).identity.principal_id
+    tokens = [company.token(groups=[f"team-{number}"]) for number in range(16)]
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(company.identities.identity, tokens))
+
+    assert set(installation.stored(alice).groups) == {f"team-{number}" for number in range(16)}
+
+
 def test_an_issuer_that_says_the_same_groups_again_has_nothing_written(company: Company) -> None:
     text = company.token(groups=["b", "a"])
     company.identities.identity(text)
