@@ -12,7 +12,7 @@ from modelry.api.access import v1 as access
 from modelry.errors import ExperimentDeleted, ExperimentNotFound, InvalidArgument
 
 if TYPE_CHECKING:
-    from modelry._sdk.nouns.experiments import Experiments
+    from modelry._sdk.nouns.experiments import Experiment, Experiments
     from modelry._sdk.nouns.models import Models
 
 
@@ -40,10 +40,13 @@ class Places:
         self._workspace = workspace
         self._inside = inside
 
-    def named(self, *, workspace: str | None, experiment: str | int, model: str, everywhere: bool) -> access.Place:
-        """The place that arguments name: everything only if they say so.
+    def named(
+        self, *, workspace: str | None, experiment: str | int, model: str, everywhere: bool, is_new: bool = False
+    ) -> access.Place:
+        """The place that arguments name: everything only if they say so. `is_new`: for a role that is to hold there.
 
-        Raises InvalidArgument if they name two places, ExperimentNotFound and ModelNotFound.
+        Raises InvalidArgument if they name two places, ExperimentNotFound and ModelNotFound, and for a new role
+        ExperimentDeleted.
         """
         arguments.text("workspace", workspace or "")
         arguments.text("model", model)
@@ -56,23 +59,17 @@ class Places:
             raise InvalidArgument("a role is bound at an experiment or at a model; give one of them, and bind it twice")
         place = access.Place(workspace=workspace or self._workspace)
         if experiment:
-            place.experiment_id = self._experiment_id(place.workspace, experiment)
+            found = self._experiment(place.workspace, experiment)
+            if is_new and found.lifecycle == Lifecycle.DELETED:
+                problem = f"the experiment {found.name!r} ({found.experiment_id}) is deleted; restore it first"
+                raise ExperimentDeleted(problem, metadata={"experiment_id": found.experiment_id})
+            place.experiment_id = found.experiment_id
         elif model:
             place.model_id = self._inside(place.workspace)[1].get(model).model_id
         return place
 
-    def new(self, *, workspace: str | None, experiment: str | int, model: str, everywhere: bool) -> access.Place:
-        """As `named`, for a role that is to hold there. Raises also ExperimentDeleted."""
-        place = self.named(workspace=workspace, experiment=experiment, model=model, everywhere=everywhere)
-        if place.experiment_id:
-            found = self._inside(place.workspace)[0].get(place.experiment_id)
-            if found.lifecycle == Lifecycle.DELETED:
-                problem = f"the experiment {found.name!r} ({found.experiment_id}) is deleted; restore it first"
-                raise ExperimentDeleted(problem, metadata={"experiment_id": found.experiment_id})
-        return place
-
-    def _experiment_id(self, workspace: str, given: str) -> str:
-        """The id of the experiment of a workspace with this id, or else with this name. Raises ExperimentNotFound."""
+    def _experiment(self, workspace: str, given: str) -> Experiment:
+        """The experiment of a workspace with this id, or else with this name. Raises ExperimentNotFound."""
         experiments = self._inside(workspace)[0]
         elsewhere = ""
         if arguments.is_experiment_id(given):
@@ -82,10 +79,10 @@ class Places:
                 pass
             else:
                 if found.workspace == workspace:
-                    return found.experiment_id
+                    return found
                 elsewhere = found.workspace
         try:
-            return experiments.get_by_name(given).experiment_id
+            return experiments.get_by_name(given)
         except ExperimentNotFound as missing:
             if elsewhere:
                 problem = f"the experiment {given} is in the workspace {elsewhere!r} and not in {workspace!r}"

@@ -149,7 +149,9 @@ class Roles:
             raise InvalidArgument("a role is bound to a principal or to a group; give one of them")
         request = access.CreateRoleBindingRequest(role=role, request_id=uuid.uuid4().hex)
         request.place.CopyFrom(
-            self._places.new(workspace=workspace, experiment=experiment, model=model, everywhere=everywhere)
+            self._places.named(
+                workspace=workspace, experiment=experiment, model=model, everywhere=everywhere, is_new=True
+            )
         )
         if group:
             request.group = group
